@@ -1,0 +1,26 @@
+"""parlinalg: one NumPy-like call for parallel matrix-vector products and sums, on any hardware."""
+
+from .api import explain, matvec, psum
+from .dispatch import set_backend
+from .errors import BackendError, BackendUnavailable, ClosedError, ParlinalgError
+from .operators import Operator, operator
+from .registry import BackendInfo, backends
+from .workers import default_workers
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "BackendInfo",
+    "BackendUnavailable",
+    "ClosedError",
+    "Operator",
+    "ParlinalgError",
+    "backends",
+    "default_workers",
+    "explain",
+    "matvec",
+    "operator",
+    "psum",
+    "set_backend",
+]

@@ -1,0 +1,142 @@
+"""The contract: what a backend is, whatever its workers are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..plan import MatvecPlan, SumPlan
+
+__all__ = ["Backend", "Resident"]
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+
+class Resident(ABC):
+    """A matrix on its workers; a context manager.
+
+    It owns memory only: `x` and `out` have been checked, and the caller sees to it that a closed one is not used.
+    """
+
+    @abstractmethod
+    def matvec(self, x: Array, out: Array) -> None:
+        """Write ``A @ x`` into `out`.
+
+        Parameters
+        ----------
+        x : shape (..., n), any dtype, strides and byte order
+        out : shape (..., m)
+            Its dtype is the one to compute in; A and x can be cast to it safely. Strides are arbitrary; it overlaps
+            neither A nor x; what it holds must not be read.
+        """
+
+    @abstractmethod
+    def vecmat(self, x: Array, out: Array) -> None:
+        """Write ``conj(x) @ A`` into `out`: x has shape (m,), out has shape (n,); otherwise as `matvec`."""
+
+    def matmat(self, X: Array, out: Array) -> None:
+        """Write ``A @ X`` into `out`: X has shape (n, k), out has shape (m, k); otherwise as `matvec`."""
+        for column in range(X.shape[1]):
+            self.matvec(X[:, column], out[:, column])
+
+    def close(self) -> None:  # noqa: B027  a backend that holds nothing has nothing to free
+        """Free the memory. May be called again."""
+
+    def __enter__(self) -> Resident:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+
+class Backend(ABC):
+    """One kind of worker. Holds its pool, queue or communicator; a context manager.
+
+    A subclass says what it is called (`name`), how a matrix is placed on its workers (`place`) and how they sum
+    (`sum_states`). It overrides what it does better. Operands that reach it are ndarrays of numeric dtype that fit
+    together, with any strides and byte order; nothing that the plan has settled is checked again.
+    """
+
+    name: ClassVar[str]
+    capacity: int | None = None  # the most workers it can use; None: any number
+    workers: int | None = None  # how many a call uses that does not say; None: the default of this host
+    _queue: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        """None if it can run here; otherwise the reason and the remedy in one sentence.
+
+        Must start nothing and import nothing heavy: ``parlinalg.backends()`` asks every backend.
+        """
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        """Version of what it stands on, for example ``"OpenMP 4.5, avx512"``; asked only if it can run."""
+        return ""
+
+    @classmethod
+    def devices(cls) -> tuple[str, ...]:
+        """Names of the devices that it can use besides the processor; asked only if it can run."""
+        return ()
+
+    def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
+        """None, or why it cannot run this call, for example ``"device 'X' has no float64"``."""
+        return None
+
+    @abstractmethod
+    def place(self, A: Array, workers: int) -> Resident:
+        """Put a matrix, shape (..., m, n), on `workers` workers."""
+
+    @abstractmethod
+    def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
+        """Exact sums over all but the first `kept` axes, as states merged over the workers and normalised.
+
+        Parameters
+        ----------
+        a : bool, integer or real array, any strides and byte order
+
+        Returns
+        -------
+        int64 array, shape ``a.shape[:kept] + (exact.digits(a.dtype),)``
+        """
+
+    def matvec(self, A: Array, x: Array, out: Array, workers: int) -> None:
+        """Write ``A @ x`` into `out`: place, multiply, close. Overridden where that costs more than the product."""
+        with self.place(A, workers) as resident:
+            resident.matvec(x, out)
+
+    def submit(self, function: Callable[..., T], /, *args: Any) -> Future[T]:
+        """Call ``function(*args)`` after everything submitted before it; return the future of its result.
+
+        One queue per backend keeps the order of collective calls equal on all ranks. A submitted call must not wait
+        for one that was submitted later.
+        """
+        with _QUEUE_LOCK:
+            if self._queue is None:
+                self._queue = ThreadPoolExecutor(1, f"parlinalg-{self.name}")
+            return self._queue.submit(function, *args)
+
+    def close(self) -> None:
+        """End the workers. May be called again; the next call of the backend starts new ones."""
+        with _QUEUE_LOCK:
+            queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.shutdown()
+
+    def __enter__(self) -> Backend:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+
+_QUEUE_LOCK = Lock()

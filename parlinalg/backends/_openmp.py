@@ -1,0 +1,63 @@
+"""Threads of this process, by OpenMP: compiled kernels on blocks of the arrays where they lie."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _kernels
+from ..workers import cpu_count
+from ._base import Array, Backend, Resident
+
+__all__ = ["OpenMP"]
+
+BLAS_DTYPES = "fdFD"
+
+
+class OpenMP(Backend):
+    """Kernels for every numeric dtype and all strides, on threads that share the caller's arrays."""
+
+    name = "openmp"
+    capacity = max(64, 4 * cpu_count())  # libgomp ends the process when it cannot start a thread
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        if _kernels.openmp_version():
+            return None
+        return (
+            "parlinalg was built with PARLINALG_NO_OPENMP=1. "
+            "Build it again without that variable, with a compiler that has OpenMP, for example gcc"
+        )
+
+    @classmethod
+    def version(cls) -> str:
+        return f"OpenMP {_kernels.openmp_version()}, {_kernels.simd()}"
+
+    def place(self, A: Array, workers: int) -> Resident:
+        return SharedArray(A, workers)
+
+    def matvec(self, A: Array, x: Array, out: Array, workers: int) -> None:
+        _kernels.matvec(A, x, out, workers)
+
+    def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
+        return _kernels.sum_states(a, kept, workers)
+
+
+class SharedArray(Resident):
+    """The array itself, which all threads see: nothing is copied."""
+
+    def __init__(self, A: Array, workers: int) -> None:
+        self.A = A
+        self.workers = workers
+
+    def matvec(self, x: Array, out: Array) -> None:
+        _kernels.matvec(self.A, x, out, self.workers)
+
+    def vecmat(self, x: Array, out: Array) -> None:
+        _kernels.matvec(self.A.T, x.conj(), out, self.workers)
+
+    def matmat(self, X: Array, out: Array) -> None:
+        if self.A.dtype == out.dtype and out.dtype.char in BLAS_DTYPES:
+            np.matmul(self.A, X, out=out)
+        else:
+            super().matmat(X, out)

@@ -1,0 +1,143 @@
+"""Which backend computes a call, with how many workers, and why."""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from types import TracebackType
+
+from . import _small
+from .backends._base import Backend
+from .errors import BackendUnavailable
+from .plan import MatvecPlan, SumPlan
+from .registry import backend_class, default_instance, usable
+from .workers import default_workers, resolve_workers
+
+__all__ = ["Choice", "choose", "set_backend"]
+
+# Elements of A below which a parallel region costs more than it saves (docs: measurements, "where threads pay").
+SERIAL_MATVEC = 100_000
+SERIAL_SUM = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What ``explain`` returns: who computes a call, and why."""
+
+    backend: Backend
+    workers: int
+    reason: str
+
+    def __str__(self) -> str:
+        plural = "" if self.workers == 1 else "s"
+        return f"{self.backend.name}, {self.workers} worker{plural}: {self.reason}"
+
+
+_default: ContextVar[tuple[str | Backend | None, int | None]] = ContextVar("parlinalg_backend", default=(None, None))
+
+
+class set_backend:  # noqa: N801  a function to its users
+    """Choose the backend of calls that do not name one.
+
+    Holds in the current context (thread or task), like ``numpy.errstate``: from now on, or, as a context manager,
+    until the end of the block. The environment variable ``PARLINALG_BACKEND`` chooses for the whole process.
+
+    Parameters
+    ----------
+    backend : str or Backend
+        A name, ``"auto"``, or an instance of a class in `parlinalg.backends`, such as ``Process(workers=2)``.
+    workers : int, optional
+        Number of workers of calls that do not say. None: the backend's own.
+
+    Raises
+    ------
+    ValueError
+        If no backend has this name.
+    BackendUnavailable
+        If it cannot run here.
+
+    Examples
+    --------
+    >>> import parlinalg
+    >>> with parlinalg.set_backend("numpy"):
+    ...     parlinalg.matvec([[1, 2], [3, 4]], [1, 1])
+    array([3, 7])
+    """
+
+    def __init__(self, backend: str | Backend, workers: int | None = None) -> None:
+        chosen = _instance(backend)
+        if workers is not None:
+            resolve_workers(workers, None if chosen is None else chosen.capacity)
+        self._token: Token[tuple[str | Backend | None, int | None]] = _default.set((backend, workers))
+        _small.disable()
+
+    def __enter__(self) -> set_backend:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        _default.reset(self._token)
+        _small.enable()
+
+
+def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: int | None) -> Choice:
+    """Choose for one call; the arguments are those of the public functions.
+
+    Raises
+    ------
+    ValueError
+        For an unknown backend, or a number of workers that it cannot use.
+    TypeError
+        For arguments of other types.
+    BackendUnavailable
+        If the backend that was asked for cannot run here, or refuses this call.
+    """
+    default_backend, set_workers = _default.get()
+    if workers is None:
+        workers = set_workers
+    reason = "asked for"
+    if backend is None:
+        backend = default_backend
+        reason = "chosen by set_backend"
+    if backend is None:
+        backend = os.environ.get("PARLINALG_BACKEND") or "auto"
+        reason = "chosen by PARLINALG_BACKEND"
+    chosen = _instance(backend)
+    if chosen is None:
+        return _auto(plan, workers)
+    refusal = chosen.refuses(plan)
+    if refusal is not None:
+        raise BackendUnavailable(f"backend {chosen.name!r} cannot run this call: {refusal}")
+    return Choice(chosen, _count(chosen, workers), reason)
+
+
+def _instance(backend: str | Backend) -> Backend | None:
+    """The instance that `backend` stands for; None for "auto"."""
+    if isinstance(backend, Backend):
+        return backend
+    if not isinstance(backend, str):
+        raise TypeError(f"backend is {backend!r}; it must be a name, or an instance of a subclass of Backend")
+    return None if backend == "auto" else default_instance(backend)
+
+
+def _count(chosen: Backend, workers: int | None) -> int:
+    if workers is None:
+        workers = chosen.workers or default_workers()
+        return workers if chosen.capacity is None else min(workers, chosen.capacity)
+    return resolve_workers(workers, chosen.capacity)
+
+
+def _auto(plan: MatvecPlan | SumPlan, workers: int | None) -> Choice:
+    if not usable("openmp"):
+        return Choice(default_instance("numpy"), 1, f"backend 'openmp' cannot run here: {_why_not_openmp()}")
+    openmp = default_instance("openmp")
+    if workers is not None:
+        return Choice(openmp, _count(openmp, workers), "so many workers were asked for")
+    limit = SERIAL_MATVEC if isinstance(plan, MatvecPlan) else SERIAL_SUM
+    if plan.elements < limit:
+        return Choice(openmp, 1, f"{plan.elements} elements, below {limit}: threads would cost more than they save")
+    return Choice(openmp, _count(openmp, None), f"{plan.elements} elements, {limit} or more: threads pay")
+
+
+def _why_not_openmp() -> str | None:
+    return backend_class("openmp").why_not()

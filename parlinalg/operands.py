@@ -1,0 +1,105 @@
+"""What a caller passed in, as arrays that a backend can take, or an error that names the argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["check_out", "as_operand", "as_where", "may_overlap", "real_view"]
+
+ACCEPTED = "accepted are arrays, and sequences, of bool, integers, floats or complex numbers"
+
+
+def as_operand(function: str, name: str, value: Any) -> NDArray[Any]:
+    """`value` as a plain ndarray, without a copy where it is one already.
+
+    ``numpy.matrix`` and other subclasses are taken as the array that they hold, so the result is an ndarray.
+
+    Raises
+    ------
+    TypeError
+        For what is not numeric, for object arrays, sparse matrices, and masked arrays that mask anything.
+    ValueError
+        For nested sequences of unequal lengths.
+    """
+    if type(value) is not np.ndarray:
+        value = _to_array(function, name, value)
+    if value.dtype.kind not in "biufc":
+        raise TypeError(f"{function}: {name} has dtype {value.dtype}; {ACCEPTED}")
+    return value
+
+
+def _to_array(function: str, name: str, value: Any) -> NDArray[Any]:
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(
+            f"{function}: {name} is a masked array with masked elements, which would be used as if they were not; "
+            f"pass {name}.filled(0), or use where= of psum"
+        )
+    if value is None or isinstance(value, (str, bytes, dict, set, frozenset)):
+        raise TypeError(f"{function}: {name} is a {type(value).__name__}; {ACCEPTED}")
+    if hasattr(value, "tocsr"):
+        raise TypeError(f"{function}: {name} is a sparse {type(value).__name__}; pass {name}.toarray()")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{function}: {name} cannot be made an array: {error}") from error
+    if array.dtype.kind == "O":
+        raise TypeError(f"{function}: {name} is a {type(value).__name__} that becomes an object array; {ACCEPTED}")
+    return array.view(np.ndarray) if type(array) is not np.ndarray else array
+
+
+def check_out(function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise unless a result of `shape` and `dtype` can be written into `out`."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{function}: out is a {type(out).__name__}; it must be a numpy.ndarray")
+    if isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"{function}: out is a masked array; pass out.data")
+    if out.shape != shape:
+        raise ValueError(f"{function}: out has shape {out.shape}; the result has shape {shape}")
+    if not np.can_cast(dtype, out.dtype, "same_kind"):
+        raise TypeError(
+            f"{function}: out has dtype {out.dtype}; the result has dtype {dtype}, "
+            f"which cannot be cast to it by the rule 'same_kind'"
+        )
+    if not out.flags.writeable:
+        raise ValueError(f"{function}: out is read-only")
+    if _overlaps_itself(out):
+        raise ValueError(f"{function}: out has strides {out.strides}, with which some of its elements share memory")
+
+
+def _overlaps_itself(a: NDArray[Any]) -> bool:
+    """Whether two elements may share memory: some stride does not step over all that the smaller ones reach."""
+    reach = a.itemsize
+    for stride, length in sorted(zip(map(abs, a.strides), a.shape, strict=True)):
+        if length > 1:
+            if stride < reach:
+                return True
+            reach += stride * (length - 1)
+    return False
+
+
+def may_overlap(out: NDArray[Any], *operands: NDArray[Any]) -> bool:
+    """Whether writing `out` might change an operand that is still to be read."""
+    return any(np.may_share_memory(out, operand) for operand in operands)
+
+
+def as_where(function: str, where: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """The mask broadcast to `shape`, or None where it is simply True."""
+    if where is True:
+        return None
+    mask = np.asarray(where)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"{function}: where has dtype {mask.dtype}; it must be bool")
+    try:
+        return np.broadcast_to(mask, shape)
+    except ValueError:
+        raise ValueError(f"{function}: where has shape {mask.shape}, which does not broadcast to {shape}") from None
+
+
+def real_view(a: NDArray[Any], axis: int) -> NDArray[Any]:
+    """A complex array as its real and imaginary parts, along a new axis at position `axis`; no copy."""
+    shape = (*a.shape[:axis], 2, *a.shape[axis:])
+    strides = (*a.strides[:axis], a.itemsize // 2, *a.strides[axis:])
+    return np.lib.stride_tricks.as_strided(a.real, shape, strides)

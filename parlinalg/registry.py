@@ -17,7 +17,7 @@ from .backends._base import Backend
 from .errors import BackendUnavailable
 from .workers import default_workers
 
-__all__ = ["BackendInfo", "backend_class", "backends", "default_instance", "names", "usable"]
+__all__ = ["BackendInfo", "backend_class", "backends", "close_all", "default_instance", "names", "usable"]
 
 OURS = MappingProxyType(
     {

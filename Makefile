@@ -1,0 +1,48 @@
+# `make demo` and `make test` need Python 3.10 or newer, a C compiler with OpenMP, and make; all else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+BUILT_FROM := pyproject.toml setup.py $(filter-out ext/_kernels.c ext/_small.c,$(wildcard ext/*))
+
+# Backends whose tests may not be skipped.
+REQUIRED := numpy openmp process
+
+.PHONY: demo test check docs mutants interpreters install
+.DEFAULT_GOAL := test
+
+# The main job: eigenvectors of the kernel matrix of handwritten digits, on every backend; pictures go to demo/.
+demo: $(INSTALLED)
+	@$(BIN)/python docs/examples/digits.py demo
+
+# Prints pytest's summary last.
+test: $(INSTALLED)
+	@PARLINALG_REQUIRE="$(REQUIRED)" $(BIN)/python -m pytest --cov --cov-report=term
+
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/cython-lint ext
+
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# Break the code on purpose, and see the tests fail.
+mutants: $(INSTALLED)
+	@$(BIN)/python tests/mutants.py
+
+# Install and smoke-test the package on every supported Python that is here.
+interpreters: $(INSTALLED)
+	@$(BIN)/python tests/interpreters.py
+
+install: $(INSTALLED)
+
+# Without build isolation: the extensions are compiled against the NumPy that runs them, and what is there is not fetched again.
+$(INSTALLED): $(BUILT_FROM)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" "Cython>=3.1" "numpy>=2.2"
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[all]"
+	@touch $@

@@ -19,7 +19,9 @@ RUNGS = [
     ["dispatch"],
     ["api", "operators"],
     [""],  # the package itself: what users import
-    ["profile", "compare", "plot", "testing"],
+    ["profile", "testing"],
+    ["compare"],
+    ["plot"],
     ["cli", "__main__"],
 ]
 RUNG = {name: rung for rung, names in enumerate(RUNGS) for name in names}

@@ -34,7 +34,18 @@ def run(folder: Path, required: str, one: bool, two: bool) -> tuple[int, str]:
     path = folder / "test_it.py"
     path.write_text(TESTS.replace("ONE", str(one)).replace("TWO", str(two)))
     environment = os.environ | {"PARLINALG_REQUIRE": required, "PYTHONPATH": str(Path(skips.__file__).parent)}
-    command = [sys.executable, "-m", "pytest", "-p", "skips", "-p", "no:cacheprovider", "--rootdir", str(folder), path]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "skips",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(folder),
+        str(path),
+    ]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
     return done.returncode, done.stdout
 

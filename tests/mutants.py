@@ -1,0 +1,193 @@
+"""Break the code on purpose, one way at a time, and see that the tests fail: ``make mutants``.
+
+``python tests/mutants.py NAME...`` runs only the mutants whose names contain one of these words.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tree import ROOT, copy_tree
+
+TESTS = ("-m", "not slow", "-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider")
+LONGEST = 900  # seconds; a mutant that makes the tests hang is caught by their own timeout before
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    path: str
+    old: str  # occurs exactly once
+    new: str
+
+    def patched(self, tree: Path) -> str:
+        """The text of the broken file."""
+        text = (tree / self.path).read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(
+                f"mutant {self.name!r}: its old text occurs {text.count(self.old)} times in {self.path}; it must occur "
+                f"once, so write it anew in tests/mutants.py"
+            )
+        return text.replace(self.old, self.new)
+
+
+TEMPLATE = "ext/product_template.h"
+SEAM = "ext/_kernels.pyx"
+IN_PARALLEL = """\
+                for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
+                    product_task("""
+
+MUTANTS = (
+    Mutant("last row dropped", TEMPLATE, "    for (; i < m; i++) {", "    for (; i < m - 1; i++) {"),
+    Mutant("sign flipped", TEMPLATE, "r0 += a[j] * x[j]; r1", "r0 -= a[j] * x[j]; r1"),
+    Mutant("remainder of a row ignored", TEMPLATE, "for (; j < n; j++) r += a", "for (; j < n - 1; j++) r += a"),
+    Mutant(
+        "remainder of the columns ignored",
+        TEMPLATE,
+        "    for (; j < n; j++) {\n        const T *a",
+        "    for (; j < n - 1; j++) {\n        const T *a",
+    ),
+    Mutant(
+        "one vector of x used twice",
+        TEMPLATE,
+        "s3 += LOAD(d + j) * u; t3 += LOAD(d + j + W) * v;",
+        "s3 += LOAD(d + j) * u; t3 += LOAD(d + j + W) * u;",
+    ),
+    Mutant(
+        "table entry swapped: u16 and u32",
+        "ext/products.c",
+        "[U16] = form##_u16, [U32] = form##_u32",
+        "[U16] = form##_u32, [U32] = form##_u16",
+    ),
+    Mutant("table entry swapped: int16 read as uint16", SEAM, '"i2": I16, "u2": U16', '"i2": U16, "u2": I16'),
+    Mutant(
+        "bool: last byte ignored", "ext/products.c", "for (; !found && j < n; j++)", "for (; !found && j < n - 1; j++)"
+    ),
+    Mutant("first worker's block skipped", SEAM, IN_PARALLEL, IN_PARALLEL.replace("first, last", "first + 1, last")),
+    Mutant(
+        "last worker's columns skipped",
+        "ext/parallel.c",
+        "part = 1; part < parts; part++",
+        "part = 1; part < parts - 1; part++",
+    ),
+    Mutant("last worker's sums skipped", SEAM, "for part in range(sets - 1):", "for part in range(sets - 2):"),
+    Mutant("out not zeroed", "ext/matvec.c", "        memset(sums, 0, (size_t)(block.m * size));\n", ""),
+    Mutant(
+        "complex: sign of the imaginary product", "ext/matvec.c", "y[i] += u[i] - v[i + 1];", "y[i] += u[i] + v[i + 1];"
+    ),
+    Mutant("byte order ignored", "ext/convert.c", "if (swapped) swap_bytes(k * (1", "if (0) swap_bytes(k * (1"),
+    Mutant("sum: negative addends are positive", "ext/sums.c", "sign = (int64_t)bits >> 63;", "sign = 0;"),
+    Mutant(
+        "sum: subnormal addends are normal",
+        "ext/sums.c",
+        "field ? fraction | 1ull << 52 : fraction",
+        "fraction | 1ull << 52",
+    ),
+    Mutant("sum: -inf counts as +inf", "ext/sums.c", "bits >> 63 ? DIGITS + 2 : DIGITS + 1", "DIGITS + 1"),
+    Mutant(
+        "rounding: ties away from zero", "ext/round.c", "half && ((q & 1) || any_bit_below(digit, last - 1))", "half"
+    ),
+    Mutant("rounding: digits below a tie ignored", "ext/round.c", "(q & 1) || any_bit_below(digit, last - 1)", "q & 1"),
+    Mutant(
+        "short cut: last row dropped",
+        "ext/_small.pyx",
+        "        m, n, cnp.PyArray_DATA(A)",
+        "        m - 1, n, cnp.PyArray_DATA(A)",
+    ),
+    Mutant(
+        "remainder rows dropped, as in the lecture", "parlinalg/split.py", "i * short + min(i, longer)", "i * short"
+    ),
+    Mutant(
+        "blocks of rows skip the first",
+        "parlinalg/backends/_numpy.py",
+        "range(0, A.shape[-2], rows)",
+        "range(rows, A.shape[-2], rows)",
+    ),
+    Mutant(
+        "sum: rounded twice",
+        "parlinalg/api.py",
+        '        return out.dtype.newbyteorder("=")\n',
+        "        return plan.dtype\n",
+    ),
+    Mutant("sum: where is ignored", "parlinalg/api.py", "np.where(mask[index], piece, cast.type(0))", "piece"),
+    Mutant("sum: initial is ignored", "parlinalg/api.py", "        if addend:\n", "        if False:\n"),
+    Mutant("overlap of out and x is ignored", "parlinalg/api.py", "not may_overlap(out, A, x)", "True"),
+)
+
+
+def main(words: list[str]) -> int:
+    mutants = [one for one in MUTANTS if not words or any(word in one.name for word in words)]
+    with tempfile.TemporaryDirectory(prefix="parlinalg-mutants-") as folder:
+        whole = copy_tree(Path(folder, "whole"))
+        verdicts = [run("(nothing broken)", whole, build=True)]
+        if verdicts != ["survived"]:
+            print("the tests fail although nothing is broken: mend that first")
+            return 1
+        for mutant in mutants:
+            tree = Path(folder, "broken")
+            shutil.copytree(whole, tree)
+            (tree / mutant.path).write_text(mutant.patched(tree))
+            verdicts.append(run(mutant.name, tree, build=mutant.path.startswith("ext/")))
+            shutil.rmtree(tree)
+    caught = verdicts.count("caught")
+    print(f"{caught} of {len(mutants)} mutants caught")
+    return 0 if caught == len(mutants) else 1
+
+
+def run(name: str, tree: Path, build: bool) -> str:
+    """Build and test one tree, print a line, and say what became of it."""
+    started = time.monotonic()
+    verdict, detail = judge(tree, build)
+    print(f"{verdict:10} {time.monotonic() - started:5.0f} s  {name:45} {detail}", flush=True)
+    return verdict
+
+
+def judge(tree: Path, build: bool) -> tuple[str, str]:
+    if build:
+        built = command(tree, "setup.py", "-q", "build_ext", "--inplace")
+        if built.returncode:
+            return "not built", last_line(built.stderr)
+    try:
+        tested = command(tree, "-m", "pytest", *TESTS, "tests")
+    except subprocess.TimeoutExpired:
+        return "caught", f"the tests hang for more than {LONGEST} s"
+    if tested.returncode == 0:
+        return "survived", last_line(tested.stdout)
+    failures = [line for line in tested.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if tested.returncode == 1 and failures:
+        return "caught", failures[0].partition(" - ")[0]
+    if tested.returncode < 0:
+        return "caught", f"the process ended by signal {-tested.returncode}"
+    return "error", last_line(tested.stdout) or last_line(tested.stderr)
+
+
+def command(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # The path comes first, so that an installed parlinalg is not the one that is tested.
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PARLINALG_REQUIRE", None)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONGEST,
+    )
+
+
+def last_line(text: str) -> str:
+    return next(reversed(text.strip().splitlines()), "")
+
+
+if __name__ == "__main__":
+    for each in MUTANTS:
+        each.patched(ROOT)
+    sys.exit(main(sys.argv[1:]))

@@ -20,6 +20,8 @@ __all__ = ["Choice", "choose", "set_backend"]
 SERIAL_MATVEC = 100_000
 SERIAL_SUM = 20_000
 
+_small.limit(SERIAL_MATVEC)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

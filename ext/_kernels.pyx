@@ -1,0 +1,257 @@
+"""The seam between NumPy arrays and the C kernels: read the buffers, release the GIL, one C call per block.
+
+Operands have been checked by the callers: numeric ndarrays whose shapes fit.
+"""
+
+import os
+
+import numpy as np
+
+from .split import ends, split_axis
+
+cimport numpy as cnp
+
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport prange
+from libc.stdint cimport int64_t, uint64_t
+
+from parallel cimport *
+
+cnp.import_array()
+
+FLOAT_DIGITS = FLOAT_STATE
+
+# Bytes that one thread reads between two looks for Ctrl-C: some 20 ms, a small part of what a person notices.
+cdef Py_ssize_t INTERRUPT_BYTES = 256 << 20
+
+cdef const Kernels *chosen = kernels_best()
+
+cdef int[64] code_of_type_number
+
+cdef int _fill_codes() except -1:
+    """NumPy's type numbers name C types, several of them of one size."""
+    by_kind = {
+        "b1": BOOL, "i1": I8, "u1": U8, "i2": I16, "u2": U16, "i4": I32, "u4": U32, "i8": I64, "u8": U64,
+        "f2": F16, "f4": F32, "f8": F64, "c8": C64, "c16": C128,
+    }
+    for char in "?bBhHiIlLqQefdFD":
+        dtype = np.dtype(char)
+        code_of_type_number[dtype.num] = by_kind[dtype.kind + str(dtype.itemsize)]
+    code_of_type_number[<int>cnp.NPY_LONGDOUBLE] = LONGDOUBLE
+    code_of_type_number[<int>cnp.NPY_CLONGDOUBLE] = CLONGDOUBLE
+    return 0
+
+
+_fill_codes()
+
+
+def select(name):
+    """Use the kernels of one instruction set: "baseline", "avx2" or "avx512"."""
+    global chosen
+    cdef const Kernels *found = kernels_named(name.encode())
+    if found == NULL:
+        raise ValueError(f"PARLINALG_SIMD={name!r} cannot be used here; use one of {', '.join(available())}")
+    chosen = found
+
+
+def available():
+    """The instruction sets that this build and this processor have."""
+    return [name for name in ("baseline", "avx2", "avx512") if kernels_named(name.encode()) != NULL]
+
+
+def simd():
+    """The instruction set in use."""
+    return chosen.name.decode()
+
+
+def openmp_version():
+    """Version of OpenMP that this was built with; empty without."""
+    return openmp_version_().decode()
+
+
+def table_address():
+    """Where the table of kernels in use lies, for `_small`."""
+    return <size_t>chosen
+
+
+cdef Matrix matrix_of(cnp.ndarray a, bint vector) noexcept:
+    """The last two axes of an array, or its last one as a column."""
+    cdef Matrix matrix
+    cdef int last = cnp.PyArray_NDIM(a) - 1
+    matrix.data = cnp.PyArray_BYTES(a)
+    matrix.dtype = code_of_type_number[cnp.PyArray_TYPE(a)]
+    matrix.swapped = cnp.PyArray_ISBYTESWAPPED(a)
+    if vector:
+        matrix.m, matrix.rs = cnp.PyArray_DIM(a, last), cnp.PyArray_STRIDE(a, last)
+        matrix.n, matrix.cs = 1, 0
+    else:
+        matrix.m, matrix.rs = cnp.PyArray_DIM(a, last - 1), cnp.PyArray_STRIDE(a, last - 1)
+        matrix.n, matrix.cs = cnp.PyArray_DIM(a, last), cnp.PyArray_STRIDE(a, last)
+    return matrix
+
+
+cdef void broadcast_strides(cnp.ndarray a, int own, const Product *p, Py_ssize_t *strides) noexcept:
+    """Strides of the leading axes of `a`, which has `own` axes behind them: 0 where it has length 1 or none."""
+    cdef int k, axis, missing = p.ndim - (cnp.PyArray_NDIM(a) - own)
+    for k in range(p.ndim):
+        axis = k - missing
+        if axis < 0 or (cnp.PyArray_DIM(a, axis) == 1 and p.shape[k] != 1):
+            strides[k] = 0
+        else:
+            strides[k] = cnp.PyArray_STRIDE(a, axis)
+
+
+cdef Product product_of(cnp.ndarray A, cnp.ndarray x, cnp.ndarray out) noexcept:
+    cdef Product p
+    cdef int k
+    p.A, p.x, p.y = matrix_of(A, False), matrix_of(x, True), matrix_of(out, True)
+    p.ndim = cnp.PyArray_NDIM(out) - 1
+    p.batch = 1
+    for k in range(p.ndim):
+        p.shape[k] = cnp.PyArray_DIM(out, k)
+        p.batch *= p.shape[k]
+    broadcast_strides(A, 2, &p, p.A_stride)
+    broadcast_strides(x, 1, &p, p.x_stride)
+    broadcast_strides(out, 1, &p, p.y_stride)
+    return p
+
+
+def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not None, int workers):
+    """Write ``A @ x`` into `out`, on `workers` threads; see `Backend` for what may be passed."""
+    cdef Product p = product_of(A, x, out)
+    if p.batch == 0 or p.y.m == 0:
+        return
+    cdef Py_ssize_t bytes_to_read = p.batch * p.A.m * p.A.n * <Py_ssize_t>size_of(p.A.dtype)
+    cdef int rounds = 1 + bytes_to_read // (INTERRUPT_BYTES * workers)
+    cdef int split = SPLIT_ROWS
+    if workers * rounds > 1:
+        split = split_axis((p.batch, p.A.m, p.A.n), workers * rounds)
+    cdef Py_ssize_t length = p.batch if split == SPLIT_BATCH else p.A.m if split == SPLIT_ROWS else p.A.n
+    cdef int parts = min(<Py_ssize_t>workers * rounds, max(length, 1))
+    cdef const int64_t[::1] edges = ends(length, parts)
+    cdef Py_ssize_t partial = p.batch * p.y.m * <Py_ssize_t>size_of(accumulator(p.y.dtype))
+    cdef cnp.ndarray sums
+    cdef char *first_sums = NULL
+    if split == SPLIT_COLUMNS:
+        sums = np.zeros(partial * parts + 16, np.uint8)
+        first_sums = <char *>((<size_t>cnp.PyArray_BYTES(sums) + 15) & ~<size_t>15)
+    cdef const Kernels *k = chosen
+    cdef int first, part, last, threads
+    for first in range(0, parts, workers):
+        last = min(first + workers, parts)
+        threads = threads_allowed(last - first)
+        with nogil:
+            if threads == 1:
+                for part in range(first, last):
+                    product_task(k, &p, split, edges[part], edges[part + 1], first_sums + part * partial)
+            else:
+                for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
+                    product_task(k, &p, split, edges[part], edges[part + 1], first_sums + part * partial)
+        PyErr_CheckSignals()
+    if split == SPLIT_COLUMNS:
+        product_combine(k, &p, parts, first_sums)
+
+
+def sum_states(cnp.ndarray a not None, int kept, int workers):
+    """Exact sums over all but the first `kept` axes of `a`, on `workers` threads; see `Backend.sum_states`."""
+    cdef Addends addends
+    cdef const Kernels *kernels_ = chosen
+    cdef int k, width = 1 if a.dtype.kind in "biu" else FLOAT_STATE
+    shape = (<object>a).shape
+    states_array = np.zeros((*shape[:kept], width), np.int64)
+    if a.size == 0:
+        return states_array
+    cdef cnp.ndarray states = states_array
+    addends.data = cnp.PyArray_BYTES(a)
+    addends.dtype = code_of_type_number[cnp.PyArray_TYPE(a)]
+    addends.swapped = cnp.PyArray_ISBYTESWAPPED(a)
+    addends.ndim = cnp.PyArray_NDIM(a)
+    for k in range(addends.ndim):
+        addends.shape[k] = cnp.PyArray_DIM(a, k)
+        addends.stride[k] = cnp.PyArray_STRIDE(a, k)
+        addends.state[k] = cnp.PyArray_STRIDE(states, k) // 8 if k < kept else 0
+    cdef int rounds = 1 + a.nbytes // (INTERRUPT_BYTES // 4 * workers)
+    if addends.ndim == 0 or workers * rounds == 1:
+        with nogil:
+            kernels_.sum(&addends, <int64_t *>cnp.PyArray_BYTES(states))
+        return states_array
+    cdef int axis = split_axis(shape, workers * rounds)
+    cdef int parts = min(<Py_ssize_t>workers * rounds, addends.shape[axis])
+    cdef const int64_t[::1] edges = ends(addends.shape[axis], parts)
+    # Threads that share an axis that is kept write states of their own; otherwise each thread needs a set.
+    cdef Py_ssize_t count = states_array.size // width
+    cdef int sets = 1 if axis < kept else min(workers, parts)
+    cdef cnp.ndarray scratch = np.zeros((max(1, sets - 1), count * width if sets > 1 else 0), np.int64)
+    cdef int64_t *target = <int64_t *>cnp.PyArray_BYTES(states)
+    cdef int64_t *others = <int64_t *>cnp.PyArray_BYTES(scratch)
+    cdef Py_ssize_t step = addends.state[axis]
+    cdef int first, part, last, threads
+    for first in range(0, parts, workers):
+        last = min(first + workers, parts)
+        threads = threads_allowed(last - first)
+        with nogil:
+            if threads == 1:
+                for part in range(first, last):
+                    _sum_part(kernels_, &addends, axis, edges[part], edges[part + 1], part - first, sets, count * width,
+                              target + step * edges[part], others)
+            else:
+                for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
+                    _sum_part(kernels_, &addends, axis, edges[part], edges[part + 1], part - first, sets, count * width,
+                              target + step * edges[part], others)
+        PyErr_CheckSignals()
+    for part in range(sets - 1):
+        merge_states(count, width, others + part * count * width, target)
+    return states_array
+
+
+cdef void _sum_part(const Kernels *k, const Addends *addends, int axis, Py_ssize_t lo, Py_ssize_t hi, int slot, int sets,
+                    Py_ssize_t size, int64_t *target, int64_t *others) noexcept nogil:
+    """Sum one part, into the states themselves or, from the second thread on, into a set of the thread's own."""
+    cdef Addends part = addends_part(addends, axis, lo, hi)
+    k.sum(&part, target if sets == 1 or slot == 0 else others + (slot - 1) * size)
+
+
+def round_states(cnp.ndarray states not None, cnp.ndarray out not None):
+    """Write the value of each float state into the contiguous array `out`.
+
+    Returns whether finite addends overflowed, and whether infinities of both signs met.
+    """
+    states = np.ascontiguousarray(states)
+    cdef Py_ssize_t i, n = out.size
+    cdef int64_t *state = <int64_t *>cnp.PyArray_BYTES(states)
+    cdef char *rounded = cnp.PyArray_BYTES(out)
+    cdef int dtype = code_of_type_number[cnp.PyArray_TYPE(out)], flags = 0
+    cdef size_t size = size_of(dtype)
+    with nogil:
+        for i in range(n):
+            flags = flags | round_state(state + i * FLOAT_STATE, dtype, rounded + i * size)
+    return bool(flags & ROUND_OVERFLOW), bool(flags & ROUND_INVALID)
+
+
+def normalise(cnp.ndarray states not None):
+    """Bring the digits of contiguous float states into [-2**31, 2**31); their values stay."""
+    cdef Py_ssize_t i
+    cdef int64_t *state = <int64_t *>cnp.PyArray_BYTES(states)
+    for i in range(states.size // FLOAT_STATE):
+        normalise_state(state + i * FLOAT_STATE)
+
+
+def read(cnp.ndarray a not None, int workers):
+    """Read a contiguous array on `workers` threads as fast as memory allows; return the or of its 64-bit words."""
+    cdef Py_ssize_t words = a.nbytes // 8
+    cdef const int64_t[::1] edges = ends(words, workers)
+    cdef const uint64_t *data = <const uint64_t *>cnp.PyArray_BYTES(a)
+    cdef const Kernels *k = chosen
+    cdef uint64_t checksum = 0
+    cdef int part, threads = threads_allowed(workers)
+    with nogil:
+        for part in prange(workers, num_threads=threads, schedule="static", chunksize=1):
+            checksum |= k.read(edges[part + 1] - edges[part], data + edges[part])
+    return checksum
+
+
+if "PARLINALG_SIMD" in os.environ:
+    select(os.environ["PARLINALG_SIMD"])
+
+install_fork_guard()
+os.register_at_fork(before=lambda: before_fork(), after_in_parent=lambda: after_fork_in_parent())

@@ -1,0 +1,58 @@
+/* What a file of kernels needs that is compiled once per instruction set: its vectors, and names of its own. */
+#ifndef PARLINALG_ISA_H
+#define PARLINALG_ISA_H
+
+#include "kernels.h"
+
+#ifdef __FAST_MATH__
+#error "parlinalg must not be compiled with -ffast-math: sums would no longer be exact"
+#endif
+
+/* The build defines PARLINALG_ISA, for each compilation of a kernel file, as baseline, avx2 or avx512. */
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define STRING_(a) #a
+#define STRING(a) STRING_(a)
+
+/* Functions of different files of one instruction set find each other by these names. */
+#define fetch JOIN(fetch, PARLINALG_ISA)
+#define narrow JOIN(narrow, PARLINALG_ISA)
+#define row_products JOIN(row_products, PARLINALG_ISA)
+#define col_products JOIN(col_products, PARLINALG_ISA)
+#define block_matvec JOIN(block_matvec, PARLINALG_ISA)
+#define block_accumulate JOIN(block_accumulate, PARLINALG_ISA)
+#define block_store JOIN(block_store, PARLINALG_ISA)
+#define block_sum JOIN(block_sum, PARLINALG_ISA)
+
+extern const product_fn row_products[DTYPES], col_products[DTYPES];
+
+/* dst[i] = src[i*stride bytes] for n elements, converted from dtype `from` to accumulator `to`, contiguous. */
+void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst);
+/* dst[i*stride bytes] = src[i], from accumulators to dtype `to`. */
+void narrow(ptrdiff_t n, const void *src, int to, char *dst, ptrdiff_t stride);
+
+void block_matvec(const Matrix *A, const Matrix *x, const Matrix *y);
+void block_accumulate(const Matrix *A, const Matrix *x, int loop, void *sums);
+void block_store(const void *sums, const Matrix *y);
+void block_sum(const Addends *a, int64_t *states);
+
+static inline int is_complex(int dtype) { return dtype >= C64; }
+static inline int real_of(int dtype) { return is_complex(dtype) ? dtype - C64 + F32 : dtype; }
+static inline ptrdiff_t min_of(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+/* Whether a pointer and its strides may be used as a C pointer to elements of this dtype. */
+static inline int is_aligned(const void *data, ptrdiff_t rs, ptrdiff_t cs, int dtype) {
+    size_t part = size_of(real_of(dtype));
+    if (part > 16) part = 16;
+    return (((uintptr_t)data | (size_t)rs | (size_t)cs) & (part - 1)) == 0;
+}
+
+#endif

@@ -1,0 +1,184 @@
+/* The product of one block: chooses the form by the strides, and converts what the form cannot take as it lies. */
+#include "isa.h"
+
+#include <string.h>
+
+enum {
+    SUMS_BYTES = 16384,   /* sums of the rows that are worked on: stay in the first-level cache */
+    SEGMENT_BYTES = 4096, /* converted elements of one row or column */
+    GROUP = 4,            /* rows or columns that products.c takes at once */
+};
+
+typedef union { char bytes[SUMS_BYTES]; long double align; } Sums;
+typedef union { char bytes[SEGMENT_BYTES]; long double align; } Segment;
+
+static Matrix part_of(const Matrix *a, ptrdiff_t i, ptrdiff_t m, ptrdiff_t j, ptrdiff_t n) {
+    Matrix part = *a;
+    part.data += i * a->rs + j * a->cs;
+    part.m = m;
+    part.n = n;
+    return part;
+}
+
+static int lies_ready(const Matrix *a, int acc) {
+    return (a->dtype == acc || (acc < F16 && acc != BOOL && a->dtype < F16 && a->dtype != BOOL &&
+                                size_of(a->dtype) == size_of(acc))) &&
+           !a->swapped && is_aligned(a->data, a->rs, a->cs, acc);
+}
+
+/* sums += A x, with x and sums contiguous, all in the accumulator's dtype. */
+static void by_rows(const Matrix *A, int acc, const char *x, char *sums) {
+    const size_t size = size_of(acc);
+    row_products[acc](A->m, A->n, A->data, A->rs / (ptrdiff_t)size, x, sums);
+}
+
+static void by_cols(const Matrix *A, int acc, const char *x, char *sums) {
+    const size_t size = size_of(acc);
+    col_products[acc](A->m, A->n, A->data, A->cs / (ptrdiff_t)size, x, sums);
+}
+
+/* A complex product is two real ones over the same memory. By rows: with (xr, -xi) for the real part and (xi, xr)
+   for the imaginary one. */
+static void spread_for_rows(ptrdiff_t n, int real, const void *x_, void *for_re, void *for_im) {
+#define SPREAD(T) { const T *x = x_; T *p = for_re, *q = for_im; \
+        for (ptrdiff_t j = 0; j < 2 * n; j += 2) { p[j] = x[j]; p[j + 1] = -x[j + 1]; q[j] = x[j + 1]; q[j + 1] = x[j]; } }
+    if (real == F32) SPREAD(float) else if (real == F64) SPREAD(double) else SPREAD(long double)
+#undef SPREAD
+}
+
+static void complex_by_rows(const Matrix *A, int acc, const char *x, char *sums) {
+    const int real = real_of(acc);
+    const size_t size = size_of(real);
+    Segment for_re, for_im;
+    spread_for_rows(A->n, real, x, for_re.bytes, for_im.bytes);
+    const Matrix reals = {A->data, A->m, 2 * A->n, A->rs, (ptrdiff_t)size, real, 0};
+    for (ptrdiff_t i = 0; i < A->m; i += GROUP) {
+        const ptrdiff_t m = min_of(GROUP, A->m - i);
+        long double re[GROUP] = {0}, im[GROUP] = {0};
+        const Matrix group = part_of(&reals, i, m, 0, reals.n);
+        by_rows(&group, real, for_re.bytes, (char *)re);
+        by_rows(&group, real, for_im.bytes, (char *)im);
+        for (ptrdiff_t k = 0; k < m; k++) {
+#define ADD(T) { T *y = (T *)sums + 2 * (i + k); y[0] += ((T *)re)[k]; y[1] += ((T *)im)[k]; }
+            if (real == F32) ADD(float) else if (real == F64) ADD(double) else ADD(long double)
+#undef ADD
+        }
+    }
+}
+
+/* By columns: p += A xr and q += A xi over interleaved parts; then re = p.re - q.im and im = p.im + q.re. */
+static void complex_by_cols(const Matrix *A, int acc, const char *x, char *sums) {
+    const int real = real_of(acc);
+    const size_t size = size_of(real);
+    Segment xr, xi;
+    Sums p, q;
+    memset(p.bytes, 0, 2 * (size_t)A->m * size);
+    memset(q.bytes, 0, 2 * (size_t)A->m * size);
+#define PARTS(T) for (ptrdiff_t j = 0; j < A->n; j++) { \
+        ((T *)xr.bytes)[j] = ((const T *)x)[2 * j]; ((T *)xi.bytes)[j] = ((const T *)x)[2 * j + 1]; }
+    if (real == F32) { PARTS(float) } else if (real == F64) { PARTS(double) } else { PARTS(long double) }
+#undef PARTS
+    const Matrix reals = {A->data, 2 * A->m, A->n, (ptrdiff_t)size, A->cs, real, 0};
+    by_cols(&reals, real, xr.bytes, p.bytes);
+    by_cols(&reals, real, xi.bytes, q.bytes);
+#define COMBINE(T) { T *y = (T *)sums; const T *u = (const T *)p.bytes, *v = (const T *)q.bytes; \
+        for (ptrdiff_t i = 0; i < 2 * A->m; i += 2) { y[i] += u[i] - v[i + 1]; y[i + 1] += u[i + 1] + v[i]; } }
+    if (real == F32) COMBINE(float) else if (real == F64) COMBINE(double) else COMBINE(long double)
+#undef COMBINE
+}
+
+/* A whose elements along one axis are contiguous and ready: no copy. */
+static void ready_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
+    if (is_complex(acc)) (row_major ? complex_by_rows : complex_by_cols)(A, acc, x, sums);
+    else (row_major ? by_rows : by_cols)(A, acc, x, sums);
+}
+
+/* Any other A: a few rows or columns at a time are converted into the first-level cache. */
+static void converted_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = SEGMENT_BYTES / size;
+    Segment segments[GROUP];
+    const ptrdiff_t lines = row_major ? A->m : A->n, length = row_major ? A->n : A->m;
+    const ptrdiff_t line_stride = row_major ? A->rs : A->cs, stride = row_major ? A->cs : A->rs;
+    for (ptrdiff_t first = 0; first < length; first += most) {
+        const ptrdiff_t k = min_of(most, length - first);
+        for (ptrdiff_t line = 0; line < lines; line += GROUP) {
+            const ptrdiff_t group = min_of(GROUP, lines - line);
+            for (ptrdiff_t g = 0; g < group; g++)
+                fetch(k, A->data + (line + g) * line_stride + first * stride, stride, A->dtype, A->swapped, acc,
+                      segments[g].bytes);
+            const ptrdiff_t step = (ptrdiff_t)sizeof(Segment);
+            const Matrix block = row_major ? (Matrix){segments[0].bytes, group, k, step, size, acc, 0}
+                                           : (Matrix){segments[0].bytes, k, group, size, step, acc, 0};
+            ready_block(&block, acc, row_major, x + (row_major ? first : line) * size,
+                        sums + (row_major ? line : first) * size);
+        }
+    }
+}
+
+static ptrdiff_t magnitude(ptrdiff_t a) { return a < 0 ? -a : a; }
+
+/* sums += A x for as many rows as the sums of one Sums hold. */
+static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc);
+    const int ready = lies_ready(A, acc) && (A->cs == size || A->rs == size);
+    const int row_major = ready ? A->cs == size && (A->rs != size || A->n > 1) : magnitude(A->cs) <= magnitude(A->rs);
+    const int x_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
+    const ptrdiff_t most = x_ready && !is_complex(acc) ? A->n : SEGMENT_BYTES / size;
+    Segment converted;
+    for (ptrdiff_t j = 0; j < A->n; j += most) {
+        const ptrdiff_t n = min_of(most, A->n - j);
+        const char *segment = x->data + j * x->rs;
+        if (!x_ready) {
+            fetch(n, segment, x->rs, x->dtype, x->swapped, acc, converted.bytes);
+            segment = converted.bytes;
+        }
+        const Matrix block = part_of(A, 0, A->m, j, n);
+        (ready ? ready_block : converted_block)(&block, acc, row_major, segment, sums);
+    }
+}
+
+/* The same product with columns, and rows where they are contiguous, counted from the other end. */
+static void straighten(Matrix *A, Matrix *x) {
+    if (A->cs < 0 && A->n > 0) {
+        A->data += (A->n - 1) * A->cs;
+        x->data += (x->m - 1) * x->rs;
+        A->cs = -A->cs;
+        x->rs = -x->rs;
+    }
+}
+
+void block_accumulate(const Matrix *A_, const Matrix *x_, int loop, void *sums) {
+    const int acc = accumulator(loop);
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = SUMS_BYTES / size;
+    Matrix A = *A_, x = *x_;
+    straighten(&A, &x);
+    for (ptrdiff_t i = 0; i < A.m; i += most) {
+        const Matrix block = part_of(&A, i, min_of(most, A.m - i), 0, A.n);
+        add_rows(&block, &x, acc, (char *)sums + i * size);
+    }
+}
+
+void block_store(const void *sums, const Matrix *y) { narrow(y->m, sums, y->dtype, (char *)y->data, y->rs); }
+
+void block_matvec(const Matrix *A_, const Matrix *x_, const Matrix *y_) {
+    const int loop = y_->dtype, acc = accumulator(loop);
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = SUMS_BYTES / size;
+    Matrix A = *A_, x = *x_, y = *y_;
+    straighten(&A, &x);
+    if (A.rs == -(ptrdiff_t)size_of(A.dtype) && A.m > 0) {
+        A.data += (A.m - 1) * A.rs;
+        y.data += (y.m - 1) * y.rs;
+        A.rs = -A.rs;
+        y.rs = -y.rs;
+    }
+    const int in_place = loop != BOOL && lies_ready(&y, acc) && y.rs == size;
+    Sums local;
+    for (ptrdiff_t i = 0; i < A.m; i += most) {
+        const Matrix block = part_of(&A, i, min_of(most, A.m - i), 0, A.n);
+        const Matrix target = part_of(&y, i, block.m, 0, 1);
+        char *sums = in_place ? (char *)target.data : local.bytes;
+        memset(sums, 0, (size_t)(block.m * size));
+        add_rows(&block, &x, acc, sums);
+        if (!in_place) block_store(sums, &target);
+    }
+}

@@ -1,0 +1,128 @@
+#include "parallel.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+static Matrix member(const Matrix *a, const Product *p, const ptrdiff_t *stride, ptrdiff_t index) {
+    Matrix one = *a;
+    for (int k = p->ndim - 1; k >= 0; k--) {
+        one.data += index % p->shape[k] * stride[k];
+        index /= p->shape[k];
+    }
+    return one;
+}
+
+static void limit_rows(Matrix *a, ptrdiff_t lo, ptrdiff_t hi) {
+    a->data += lo * a->rs;
+    a->m = hi - lo;
+}
+
+void product_task(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, void *sums) {
+    const ptrdiff_t first = split == SPLIT_BATCH ? lo : 0, end = split == SPLIT_BATCH ? hi : p->batch;
+    for (ptrdiff_t b = first; b < end; b++) {
+        Matrix A = member(&p->A, p, p->A_stride, b);
+        Matrix x = member(&p->x, p, p->x_stride, b);
+        Matrix y = member(&p->y, p, p->y_stride, b);
+        if (split == SPLIT_COLUMNS) {
+            A.data += lo * A.cs;
+            A.n = hi - lo;
+            limit_rows(&x, lo, hi);
+            const size_t size = size_of(accumulator(y.dtype));
+            k->accumulate(&A, &x, y.dtype, (char *)sums + (size_t)(b * y.m) * size);
+            continue;
+        }
+        if (split == SPLIT_ROWS) {
+            limit_rows(&A, lo, hi);
+            limit_rows(&y, lo, hi);
+        }
+        k->matvec(&A, &x, &y);
+    }
+}
+
+#define ADD(T) { T *s = sum; const T *a = part; for (ptrdiff_t i = 0; i < n; i++) s[i] += a[i]; break; }
+
+static void add_partial(int accumulator, ptrdiff_t n, const void *part, void *sum) {
+    if (accumulator >= C64) {
+        accumulator += F32 - C64;
+        n *= 2;
+    }
+    switch (accumulator) {
+    case BOOL: { uint8_t *s = sum; const uint8_t *a = part; for (ptrdiff_t i = 0; i < n; i++) s[i] |= a[i]; break; }
+    case U16: ADD(uint16_t)
+    case U32: ADD(uint32_t)
+    case U64: ADD(uint64_t)
+    case F32: ADD(float)
+    case F64: ADD(double)
+    case LONGDOUBLE: ADD(long double)
+    }
+}
+
+void product_combine(const Kernels *k, const Product *p, ptrdiff_t parts, void *sums) {
+    const int acc = accumulator(p->y.dtype);
+    const ptrdiff_t n = p->batch * p->y.m;
+    const size_t size = size_of(acc);
+    for (ptrdiff_t part = 1; part < parts; part++)
+        add_partial(acc, n, (const char *)sums + (size_t)(part * n) * size, sums);
+    for (ptrdiff_t b = 0; b < p->batch; b++) {
+        const Matrix y = member(&p->y, p, p->y_stride, b);
+        k->store((const char *)sums + (size_t)(b * y.m) * size, &y);
+    }
+}
+
+Addends addends_part(const Addends *a, int axis, ptrdiff_t lo, ptrdiff_t hi) {
+    Addends part = *a;
+    part.data += lo * part.stride[axis];
+    part.shape[axis] = hi - lo;
+    return part;
+}
+
+void merge_states(ptrdiff_t n, int width, const int64_t *part, int64_t *states) {
+    for (ptrdiff_t i = 0; i < n * width; i++) states[i] = (int64_t)((uint64_t)states[i] + (uint64_t)part[i]);
+    if (width > 1)
+        for (ptrdiff_t i = 0; i < n; i++) normalise_state(states + i * width);
+}
+
+#ifdef _OPENMP
+
+static _Thread_local int has_threads;   /* of libgomp, kept since its last region; belongs to this thread alone */
+static int ended_before_fork;
+static int lost_threads;
+
+const char *openmp_version(void) {
+    return _OPENMP >= 202111 ? "5.2" : _OPENMP >= 202011 ? "5.1" : _OPENMP >= 201811 ? "5.0" : "4.5";
+}
+
+static void after_fork_in_child(void) {
+    if (has_threads && !ended_before_fork) lost_threads = 1;
+    has_threads = ended_before_fork = 0;
+}
+
+void install_fork_guard(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+
+void before_fork(void) {
+    if (!has_threads) return;
+    ended_before_fork = omp_pause_resource_all(omp_pause_soft) == 0;
+    has_threads = !ended_before_fork;
+}
+
+void after_fork_in_parent(void) { ended_before_fork = 0; }
+
+int threads_allowed(int wanted) {
+    if (wanted < 2 || lost_threads) return 1;
+    has_threads = 1;
+    return wanted;
+}
+
+#else
+
+const char *openmp_version(void) { return ""; }
+void install_fork_guard(void) {}
+void before_fork(void) {}
+void after_fork_in_parent(void) {}
+int threads_allowed(int wanted) { (void)wanted; return 1; }
+
+#endif

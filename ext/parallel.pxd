@@ -1,0 +1,64 @@
+# The only file that names what parallel regions need besides Cython's own prange.
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef extern from "kernels.h" nogil:
+    enum:
+        DTYPES, MAX_DIMS, FLOAT_STATE, ROUND_OVERFLOW, ROUND_INVALID
+        BOOL, I8, U8, I16, U16, I32, U32, I64, U64, F16, F32, F64, LONGDOUBLE, C64, C128, CLONGDOUBLE
+
+    ctypedef struct Matrix:
+        const char *data
+        Py_ssize_t m, n, rs, cs
+        int dtype, swapped
+
+    ctypedef struct Addends:
+        const char *data
+        int ndim
+        Py_ssize_t shape[64]
+        Py_ssize_t stride[64]
+        Py_ssize_t state[64]
+        int dtype, swapped
+
+    ctypedef void (*product_fn)(Py_ssize_t m, Py_ssize_t n, const void *A, Py_ssize_t lda, const void *x, void *y) noexcept nogil
+
+    ctypedef struct Kernels:
+        const char *name
+        void (*matvec)(const Matrix *A, const Matrix *x, const Matrix *y) noexcept nogil
+        void (*accumulate)(const Matrix *A, const Matrix *x, int loop, void *sums) noexcept nogil
+        void (*store)(const void *sums, const Matrix *y) noexcept nogil
+        const product_fn *by_rows
+        const product_fn *by_cols
+        void (*sum)(const Addends *a, int64_t *states) noexcept nogil
+        uint64_t (*read)(Py_ssize_t n, const uint64_t *words) noexcept nogil
+
+    int accumulator(int loop)
+    size_t size_of(int dtype)
+    const Kernels *kernels_named(const char *name)
+    const Kernels *kernels_best()
+    void normalise_state(int64_t *state)
+    int round_state(const int64_t *state, int dtype, void *out)
+
+
+cdef extern from "parallel.h" nogil:
+    enum:
+        SPLIT_BATCH, SPLIT_ROWS, SPLIT_COLUMNS
+
+    ctypedef struct Product:
+        Matrix A, x, y
+        int ndim
+        Py_ssize_t shape[64]
+        Py_ssize_t A_stride[64]
+        Py_ssize_t x_stride[64]
+        Py_ssize_t y_stride[64]
+        Py_ssize_t batch
+
+    void product_task(const Kernels *k, const Product *p, int split, Py_ssize_t lo, Py_ssize_t hi, void *sums)
+    void product_combine(const Kernels *k, const Product *p, Py_ssize_t parts, void *sums)
+    Addends addends_part(const Addends *a, int axis, Py_ssize_t lo, Py_ssize_t hi)
+    void merge_states(Py_ssize_t n, int width, const int64_t *part, int64_t *states)
+    const char *openmp_version_ "openmp_version"()
+    void install_fork_guard()
+    void before_fork()
+    void after_fork_in_parent()
+    int threads_allowed(int wanted)

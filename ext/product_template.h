@@ -1,0 +1,109 @@
+/* Products of one dtype T, included once per dtype: names end in N. Needs W, the elements of a vector (1: scalars). */
+
+#define V JOIN(vec, N)
+#if W > 1
+typedef T V __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+#else
+typedef T V;
+#endif
+#define LOAD(p) (*(const V *)(p))
+
+static inline T JOIN(total, N)(V v) {
+#if W > 1
+    typedef T half __attribute__((vector_size(VECTOR_BYTES / 2)));
+    union { V whole; half part[2]; } u = {.whole = v};
+    half h = u.part[0] + u.part[1];
+#if VECTOR_BYTES == 64
+    typedef T quarter __attribute__((vector_size(VECTOR_BYTES / 4)));
+    union { half whole; quarter part[2]; } q = {.whole = h};
+    quarter r = q.part[0] + q.part[1];
+    T s = r[0];
+    for (int k = 1; k < W / 4; k++) s += r[k];
+#else
+    T s = h[0];
+    for (int k = 1; k < W / 2; k++) s += h[k];
+#endif
+    return s;
+#else
+    return v;
+#endif
+}
+
+/* Four rows at a time, so that each element of x that is loaded serves four products; two vectors of each row, so
+   that eight independent sums hide the latency of the multiply-add. */
+static void JOIN(rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t lda, const void *x_, void *y_) {
+    const T *A = A_, *x = x_;
+    T *y = y_;
+    ptrdiff_t i = 0;
+    for (; i + 4 <= m; i += 4) {
+        const T *a = A + i * lda, *b = a + lda, *c = b + lda, *d = c + lda;
+        V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, t0 = {0}, t1 = {0}, t2 = {0}, t3 = {0};
+        ptrdiff_t j = 0;
+        for (; j + 2 * W <= n; j += 2 * W) {
+            PREFETCH(a + j); PREFETCH(b + j); PREFETCH(c + j); PREFETCH(d + j);
+            V u = LOAD(x + j), v = LOAD(x + j + W);
+            s0 += LOAD(a + j) * u; t0 += LOAD(a + j + W) * v;
+            s1 += LOAD(b + j) * u; t1 += LOAD(b + j + W) * v;
+            s2 += LOAD(c + j) * u; t2 += LOAD(c + j + W) * v;
+            s3 += LOAD(d + j) * u; t3 += LOAD(d + j + W) * v;
+        }
+        for (; j + W <= n; j += W) {
+            V u = LOAD(x + j);
+            s0 += LOAD(a + j) * u; s1 += LOAD(b + j) * u; s2 += LOAD(c + j) * u; s3 += LOAD(d + j) * u;
+        }
+        T r0 = JOIN(total, N)(s0 + t0), r1 = JOIN(total, N)(s1 + t1);
+        T r2 = JOIN(total, N)(s2 + t2), r3 = JOIN(total, N)(s3 + t3);
+        for (; j < n; j++) {
+            r0 += a[j] * x[j]; r1 += b[j] * x[j]; r2 += c[j] * x[j]; r3 += d[j] * x[j];
+        }
+        y[i] += r0; y[i + 1] += r1; y[i + 2] += r2; y[i + 3] += r3;
+    }
+    for (; i < m; i++) {
+        const T *a = A + i * lda;
+        V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+        ptrdiff_t j = 0;
+        for (; j + 4 * W <= n; j += 4 * W) {
+            PREFETCH(a + j); PREFETCH(a + j + 2 * W);
+            s0 += LOAD(a + j) * LOAD(x + j);
+            s1 += LOAD(a + j + W) * LOAD(x + j + W);
+            s2 += LOAD(a + j + 2 * W) * LOAD(x + j + 2 * W);
+            s3 += LOAD(a + j + 3 * W) * LOAD(x + j + 3 * W);
+        }
+        for (; j + W <= n; j += W) s0 += LOAD(a + j) * LOAD(x + j);
+        T r = JOIN(total, N)((s0 + s1) + (s2 + s3));
+        for (; j < n; j++) r += a[j] * x[j];
+        y[i] += r;
+    }
+}
+
+/* Four columns at a time, so that y is loaded and stored once for four products. */
+static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t lda, const void *x_, void *y_) {
+    const T *A = A_, *x = x_;
+    T *y = y_;
+    ptrdiff_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        const T *a = A + j * lda, *b = a + lda, *c = b + lda, *d = c + lda;
+        const T x0 = x[j], x1 = x[j + 1], x2 = x[j + 2], x3 = x[j + 3];
+        ptrdiff_t i = 0;
+        for (; i + 2 * W <= m; i += 2 * W) {
+            PREFETCH(a + i); PREFETCH(b + i); PREFETCH(c + i); PREFETCH(d + i);
+            V s = LOAD(y + i), t = LOAD(y + i + W);
+            s += LOAD(a + i) * x0; t += LOAD(a + i + W) * x0;
+            s += LOAD(b + i) * x1; t += LOAD(b + i + W) * x1;
+            s += LOAD(c + i) * x2; t += LOAD(c + i + W) * x2;
+            s += LOAD(d + i) * x3; t += LOAD(d + i + W) * x3;
+            *(V *)(y + i) = s; *(V *)(y + i + W) = t;
+        }
+        for (; i < m; i++) y[i] += (a[i] * x0 + b[i] * x1) + (c[i] * x2 + d[i] * x3);
+    }
+    for (; j < n; j++) {
+        const T *a = A + j * lda;
+        for (ptrdiff_t i = 0; i < m; i++) y[i] += a[i] * x[j];
+    }
+}
+
+#undef LOAD
+#undef V
+#undef T
+#undef N
+#undef W

@@ -19,7 +19,7 @@ from .plan import MatvecPlan, SumPlan, plan_matvec, plan_sum
 __all__ = ["explain", "matvec", "psum"]
 
 Array = NDArray[Any]
-Index = tuple[slice, ...]
+Index = tuple[Any, ...]
 
 STATES_AT_A_TIME = 4096  # rows summed at a time: 2.4 MB of states
 CAST_AT_A_TIME = 1 << 18  # elements that are cast or masked at a time: 2 MB of float64
@@ -301,7 +301,7 @@ def _pieces(shape: tuple[int, ...], most: int) -> Iterator[Index]:
     while axis > 0 and math.prod(shape[axis - 1 :]) <= most:
         axis -= 1
     if axis == 0:
-        yield (slice(None),) * len(shape)
+        yield (...,)
         return
     step = max(1, most // max(1, math.prod(shape[axis:])))
     for lead in np.ndindex(*shape[: axis - 1]):

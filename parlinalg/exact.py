@@ -21,7 +21,7 @@ FLOAT_DIGITS: int = _kernels.FLOAT_DIGITS
 
 def digits(dtype: np.dtype) -> int:
     """Length of the state that carries a sum of elements of `dtype`."""
-    return FLOAT_DIGITS if dtype.kind == "f" else 1
+    return FLOAT_DIGITS if dtype.kind in "fc" else 1
 
 
 def round_states(states: NDArray[np.int64], dtype: np.dtype) -> NDArray[Any]:

@@ -71,6 +71,8 @@ def check_out(function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype) 
 
 def _overlaps_itself(a: NDArray[Any]) -> bool:
     """Whether two elements may share memory: some stride does not step over all that the smaller ones reach."""
+    if a.size == 0:
+        return False
     reach = a.itemsize
     for stride, length in sorted(zip(map(abs, a.strides), a.shape, strict=True)):
         if length > 1:

@@ -196,7 +196,8 @@ class Operator:
             resident.vecmat(x.conj(), out)
         else:
             (resident.vecmat if self._form == "A.H" else resident.matvec)(x if self._form == "A.H" else x.conj(), out)
-            np.conjugate(out, out=out)
+            if out.dtype.kind == "c":
+                np.conjugate(out, out=out)
         self._count(start, 1)
 
     def _count(self, start: float, calls: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the bottom up. Modules of one rung do not import each other, except within backends, testing and cli.
 RUNGS = [
-    ["errors", "split", "_kernels", "_small", "workers"],
+    ["errors", "split", "_kernels", "_small", "workers", "reference", "rows"],
     ["exact", "operands", "plan"],
     ["backends"],
     ["registry"],
@@ -65,6 +65,24 @@ def test_imports_point_down(path: Path) -> None:
     for target in imports(path):
         other = target.split(".")[0]
         assert RUNG[other] < RUNG[own] or (other == own and own in {"backends", "testing", "cli"}), target
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("from . import _kernels", "backends"),
+        ("from .. import _kernels", "_kernels"),
+        ("from .. import matvec", ""),
+        ("from ._base import Backend", "backends._base"),
+        ("from ..cli import main", "cli"),
+        ("import parlinalg.api", "api"),
+        ("from parlinalg.api import matvec", "api"),
+        ("import numpy", None),
+    ],
+)
+def test_imports_are_understood(statement: str, found: str | None) -> None:
+    seen = list(targets(ast.parse(statement).body[0], ROOT / "parlinalg/backends/_new.py"))
+    assert seen == ([] if found is None else [found])
 
 
 def test_no_cycle() -> None:

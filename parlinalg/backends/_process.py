@@ -1,0 +1,334 @@
+"""Processes of this host, that map the same memory: a team that stays up between calls."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import accumulate
+from threading import Lock
+from typing import NamedTuple, SupportsIndex
+
+import numpy as np
+
+from ..errors import BackendError
+from ..workers import cpu_count, resolve_workers
+from ._base import Array
+from ._separate import Failure, SeparateMemory, Task, Team, raise_first
+from ._shared import ALIGNMENT, KIND, Layout, Segment, Segments, Source, anonymous_file, compact, parts_of_file
+from ._worker import Call, Message, receive, send
+
+__all__ = ["Process"]
+
+# Not multiprocessing: its children import the user's __main__, which has to be guarded for it.
+CODE = """
+import sys
+worker, link, *sys.path[:] = sys.argv[1:]
+from parlinalg.backends._worker import main
+main(int(worker), int(link))
+"""
+THREADS_OF = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB")  # libraries that read <name>_NUM_THREADS when they load
+SECONDS_TO_END = 2.0  # granted to a worker before it is killed
+SIGNALS = {sig.value: sig.name for sig in signal.Signals}
+LOG_TAIL = 2000  # characters of what a dead worker wrote that its error shows
+
+
+class Piece(NamedTuple):
+    """What one worker has of a scattered array."""
+
+    rows: range
+    source: Source
+    layout: Layout
+
+
+Pieces = list[Piece]
+
+
+class Process(SeparateMemory):
+    """Processes that stay up between calls and share the memory of the operands.
+
+    A matrix is copied into shared memory once, each process has a block of its rows, and results are written in
+    place. A memory map (``numpy.load(path, mmap_mode="r")``, or a path given to ``operator``) is not copied: each
+    process maps its rows of the file. An array to be summed is copied for each call, unless it is a memory map.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Number of processes that a call uses which does not say, and the most that one can use. None: that of this
+        host, and as many as are asked for. They start with the first call.
+    threads : int
+        That each process computes with.
+
+    Notes
+    -----
+    The processes run this Python, import parlinalg but not your program, and end with this process, however it ends.
+    A process that is forked from this one gets a team of its own.
+    """
+
+    name = "process"
+    capacity = max(64, 4 * cpu_count())
+
+    def __init__(self, workers: SupportsIndex | None = None, threads: SupportsIndex = 1) -> None:
+        if workers is not None:
+            self.workers = self.capacity = resolve_workers(workers, type(self).capacity)
+        self.threads = resolve_workers(threads, type(self).capacity)
+        self._team = ProcessTeam(self.threads)
+
+    @property
+    def team(self) -> ProcessTeam:
+        return self._team
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        if os.name != "posix":
+            return "its workers pass each other open files, which needs Linux or macOS. Use backend='openmp'"
+        if not sys.executable:
+            return "sys.executable is empty, so the Python to start is not known. Set it, or use backend='openmp'"
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return f"Python {'.'.join(map(str, sys.version_info[:3]))}, {KIND}"
+
+
+class ProcessTeam(Team[Pieces]):
+    """Worker processes, started when a call needs them; killed, and started anew by the next call, after a fault."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._workers: list[Worker] = []
+        self._begin()
+        # Also at interpreter exit. It must not hold the team itself.
+        weakref.finalize(self, end, self._workers)
+        _teams.add(self)
+
+    def _begin(self) -> None:
+        self._lock = Lock()  # held during a collective call
+        self._segments = Segments()
+        self._garbage: deque[Source] = deque()
+
+    def scatter(self, a: Array, ranges: Sequence[range]) -> Pieces:
+        parts = parts_of_file(a, ranges) or self._copy(a, ranges)
+        return [Piece(rows, source, layout) for rows, (source, layout) in zip(ranges, parts, strict=True)]
+
+    def _copy(self, a: Array, ranges: Sequence[range]) -> list[tuple[Source, Layout]]:
+        distinct = compact(a)
+        with self._lock:
+            segment = self._segments.take(distinct.nbytes)
+        try:
+            placed = np.broadcast_to(segment.copy(distinct), a.shape)
+            return [(segment, segment.part(placed[rows.start : rows.stop])) for rows in ranges]
+        except BaseException:  # Ctrl-C during a long copy, for example: workers may know the segment already
+            self._garbage.append(segment)
+            raise
+
+    def allgather(self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]) -> None:
+        with self._lock:
+            try:
+                failures = self._gather(task, pieces, args, out, ranges)
+            except BaseException:  # also Ctrl-C: nobody waits for the workers any longer, so they must not go on
+                self._kill()
+                raise
+        self._sweep()
+        raise_first(failures)
+
+    def free(self, pieces: Pieces) -> None:
+        # A piece may be freed by the garbage collector in the middle of anything, so this must not wait for the lock.
+        self._garbage.extend({piece.source.region.key: piece.source for piece in pieces}.values())
+        self._sweep()
+
+    def close(self) -> None:
+        with self._lock:
+            end(self._workers)
+            self._segments = Segments()
+
+    def before_fork(self) -> None:
+        self._segments.retire()
+
+    def after_fork(self) -> None:
+        """In a process forked from the one that the workers serve: leave them alone, and start anew."""
+        for worker in self._workers:
+            worker.disown()
+        self._workers.clear()
+        self._begin()
+
+    def _gather(
+        self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]
+    ) -> list[Failure | None]:
+        while len(self._workers) < len(pieces):
+            self._workers.append(Worker(len(self._workers), self._threads))
+        workers = self._workers[: len(pieces)]
+        scratch, (*copies, result) = self._scratch([*args, out])
+        for copy, arg in zip(copies, args, strict=True):
+            copy[...] = arg
+        layouts = [scratch.part(copy) for copy in copies]
+        for worker, piece, part in zip(workers, pieces, ranges, strict=True):
+            target = scratch.part(result[part.start : part.stop])
+            worker.start(Call(task, piece.layout, piece.rows, layouts, target), (piece.source, scratch))
+        failures = _answers(workers)
+        if not any(failures):
+            out[...] = result
+        self._garbage.append(scratch)
+        return failures
+
+    def _scratch(self, arrays: Sequence[Array]) -> tuple[Segment, list[Array]]:
+        """Shared memory for arrays like these, each from a cache line of its own on."""
+        *offsets, nbytes = accumulate((-(-a.nbytes // ALIGNMENT) * ALIGNMENT for a in arrays), initial=0)
+        segment = self._segments.take(nbytes)
+        return segment, [segment.empty(a.shape, a.dtype, i) for a, i in zip(arrays, offsets, strict=True)]
+
+    def _sweep(self) -> None:
+        # Whoever holds the lock sweeps after releasing it, so nothing stays.
+        while self._garbage and self._lock.acquire(blocking=False):
+            try:
+                self._sweep_locked()
+            finally:
+                self._lock.release()
+
+    def _sweep_locked(self) -> None:
+        while self._garbage:
+            source = self._garbage.popleft()
+            dropped = self._segments.give(source) if isinstance(source, Segment) else [source]
+            for worker in self._workers:
+                worker.forget(dropped)
+
+    def _kill(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        end(self._workers)
+        self._segments = Segments()
+
+
+class Worker:
+    """One worker process, as its parent sees it."""
+
+    def __init__(self, number: int, threads: int) -> None:
+        self.number = number
+        self.answered = False
+        self._known: set[int] = set()  # keys of the regions that it has mapped
+        self._log = os.fdopen(anonymous_file("parlinalg-log"), "w+b")
+        self.link, theirs = socket.socketpair()
+        paths = [path or os.getcwd() for path in sys.path if isinstance(path, str)]
+        with theirs:
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", CODE, str(number), str(theirs.fileno()), *paths],
+                    stdin=subprocess.PIPE,  # never written to: it ends when this process does
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._log,
+                    bufsize=0,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C in the terminal is for this process only
+                    env=os.environ | {f"{name}_NUM_THREADS": str(threads) for name in THREADS_OF},
+                )
+            except OSError as error:
+                raise BackendError(f"process: worker {number} could not start: {error}") from error
+
+    def start(self, call: Call, sources: Sequence[Source]) -> None:
+        new = [source for source in sources if source.region.key not in self._known]
+        self._send(Message([], [source.region for source in new], call), [source.file for source in new])
+        self._known.update(source.region.key for source in new)
+
+    def forget(self, sources: Sequence[Source]) -> None:
+        stale = [source.region.key for source in sources if source.region.key in self._known]
+        if stale:
+            self._known.difference_update(stale)
+            with suppress(BackendError):  # the next call will notice
+                self._send(Message(stale, [], None), [])
+
+    def answer(self) -> Failure | None:
+        failure: Failure | None
+        try:
+            failure, _ = receive(self.link)
+        except (EOFError, OSError):
+            raise self._death() from None
+        self.answered = True
+        return failure
+
+    def end(self) -> None:
+        """Let it end, after `link` was shut down."""
+        try:
+            self.process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._close()
+
+    def disown(self) -> None:
+        self.process.returncode = 0  # or Popen would warn that it still runs
+        self._close()
+
+    def _send(self, message: Message, files: Sequence[int]) -> None:
+        try:
+            send(self.link, message, files)
+        except OSError:
+            raise self._death() from None
+
+    def _close(self) -> None:
+        for file in (self.link, self.process.stdin, self._log):
+            if file is not None:
+                file.close()
+
+    def _death(self) -> BackendError:
+        """What there is to say of a worker that has closed its end of the link."""
+        try:
+            code = self.process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            return BackendError(f"process: worker {self.number} (pid {self.process.pid}) does not listen any longer")
+        how = f"was killed by {SIGNALS.get(-code, -code)}" if code < 0 else f"ended with exit code {code}"
+        if code > 0 and not self.answered:
+            how = f"could not start: it {how}"
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace").strip()[-LOG_TAIL:]
+        return BackendError(
+            f"process: worker {self.number} (pid {self.process.pid}) {how}; the next call starts new workers"
+            + (f". It wrote:\n{said}" if said else "")
+        )
+
+
+def _answers(workers: Sequence[Worker]) -> list[Failure | None]:
+    """What each worker answers, whichever is first, so that one that died is noticed while others compute."""
+    waiting = {worker.link.fileno(): worker for worker in workers}
+    failures: dict[int, Failure | None] = {}
+    poll = select.poll()
+    for link in waiting:
+        poll.register(link, select.POLLIN)
+    while len(failures) < len(workers):
+        for link, _ in poll.poll():
+            poll.unregister(link)
+            failures[waiting[link].number] = waiting[link].answer()
+    return [failures[worker.number] for worker in workers]
+
+
+def end(workers: list[Worker]) -> None:
+    """End all of these processes, and empty the list."""
+    ending = workers.copy()
+    workers.clear()
+    for worker in ending:
+        with suppress(OSError):  # it has died already
+            worker.link.shutdown(socket.SHUT_RDWR)
+    for worker in ending:
+        worker.end()
+
+
+_teams: weakref.WeakSet[ProcessTeam] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for team in _teams:
+        team.before_fork()
+
+
+def _after_fork() -> None:
+    for team in _teams:
+        team.after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -1,0 +1,217 @@
+"""Memory and files that several processes map, passed on as open files: nothing has a name, so nothing is left."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+from numpy.typing import NDArray
+
+__all__ = ["KIND", "Layout", "Region", "Segment", "Segments", "Source", "anonymous_file", "compact", "parts_of_file"]
+
+Array = NDArray[Any]
+
+KIND = "memfd" if hasattr(os, "memfd_create") else "unlinked files"
+ALIGNMENT = 64  # bytes; a cache line
+SPARE_BYTES = 64 << 20  # that a team keeps for the next call: new memory costs a page fault every 4 KiB
+SMALLEST = 1 << 16  # bytes of a segment
+
+_keys = count()
+
+
+class Region(NamedTuple):
+    """What to map of an open file that comes with it."""
+
+    key: int
+    start: int
+    length: int
+    writable: bool
+
+    def map(self, file: int) -> mmap.mmap:
+        """Map it; the file is not needed any longer then."""
+        access = mmap.ACCESS_WRITE if self.writable else mmap.ACCESS_READ
+        return mmap.mmap(file, self.length, access=access, offset=self.start)
+
+
+class Layout(NamedTuple):
+    """An array in a mapped region."""
+
+    key: int
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def array(self, maps: dict[int, mmap.mmap]) -> Array:
+        """The array itself, in the process that mapped the region."""
+        return np.ndarray(self.shape, self.dtype, maps[self.key], self.offset, self.strides)
+
+
+class Source:
+    """An open file, closed when it is no longer used, and what to map of it."""
+
+    def __init__(self, file: int, start: int, length: int, writable: bool) -> None:
+        self.file = file
+        self.region = Region(next(_keys), start, length, writable)
+
+    def layout(self, view: Array, offset: int) -> Layout:
+        return Layout(self.region.key, offset, view.dtype.str, view.shape, view.strides)
+
+    def __del__(self) -> None:
+        os.close(self.file)
+
+
+class Segment(Source):
+    """Shared memory of one team.
+
+    Raises
+    ------
+    MemoryError
+        If there is not so much.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        super().__init__(anonymous_file("parlinalg-segment"), 0, nbytes, True)
+        try:
+            reserve(self.file, nbytes)
+            self.memory = self.region.map(self.file)
+        except OSError as error:
+            raise MemoryError(f"{nbytes} bytes of shared memory are not available: {error.strerror}") from error
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype, offset: int) -> Array:
+        return np.ndarray(shape, dtype.newbyteorder("="), self.memory, offset)
+
+    def copy(self, a: Array) -> Array:
+        """A copy of `a` in this segment: native byte order, axes in the same order in memory, without gaps."""
+        axes = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
+        view = self.empty(tuple(a.shape[axis] for axis in axes), a.dtype, 0).transpose(np.argsort(axes))
+        view[...] = a
+        return view
+
+    def part(self, view: Array) -> Layout:
+        """Where a view of what `copy` returned lies."""
+        start = np.frombuffer(self.memory, np.uint8, 1)
+        return self.layout(view, view.ctypes.data - start.ctypes.data if view.size else 0)
+
+
+class Segments:
+    """Segments that are free, up to SPARE_BYTES of them."""
+
+    def __init__(self) -> None:
+        self._spare: list[Segment] = []
+        self._oldest = 0  # key of the first segment that is used again
+
+    def take(self, nbytes: int) -> Segment:
+        """A segment of `nbytes` or more; it holds anything."""
+        fitting = [s for s in self._spare if nbytes <= s.region.length <= max(4 * nbytes, SMALLEST)]
+        if fitting:
+            best = min(fitting, key=lambda segment: segment.region.length)
+            self._spare.remove(best)
+            return best
+        # Powers of two, so that sizes that differ a little share segments; not where that would waste much.
+        return Segment(nbytes if nbytes > SPARE_BYTES else max(SMALLEST, 1 << (nbytes - 1).bit_length()))
+
+    def give(self, segment: Segment) -> list[Source]:
+        """Take a segment back; return those that are given up, the oldest first."""
+        if segment.region.key < self._oldest:
+            return [segment]
+        self._spare.append(segment)
+        dropped: list[Source] = []
+        while sum(s.region.length for s in self._spare) > SPARE_BYTES:
+            dropped.append(self._spare.pop(0))
+        return dropped
+
+    def retire(self) -> None:
+        """Never again use a segment that exists now: a process that is being forked may have a matrix in it."""
+        self._oldest = next(_keys)
+
+
+def anonymous_file(name: str) -> int:
+    """An empty file in memory (elsewhere than on Linux: on disk) that no other process can find; its descriptor."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def reserve(file: int, nbytes: int) -> None:
+    """Make a file `nbytes` long, with all its memory: where that is missing later, the process that writes is killed.
+
+    Raises
+    ------
+    OSError
+        If there is not so much.
+    """
+    if nbytes > available():
+        raise OSError(0, f"only {available()} bytes of memory are free")
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, nbytes)
+    else:
+        os.ftruncate(file, nbytes)
+
+
+def available() -> float:
+    """Bytes of memory that this host has left; infinity where it does not say."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:  # not Linux
+        return float("inf")
+    match = re.search(r"^MemAvailable: +(\d+) kB", text, re.MULTILINE)
+    return int(match[1]) * 1024 if match else float("inf")
+
+
+def compact(a: Array) -> Array:
+    """`a` without the repetitions along axes of stride 0: ``broadcast_to(compact(a), a.shape)`` is `a` again."""
+    return a[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in a.strides)]
+
+
+def parts_of_file(a: Array, ranges: Sequence[range]) -> list[tuple[Source, Layout]] | None:
+    """``a[rows]`` for each of `ranges` as a part of the file that `a` is a memory map of; None if it is none."""
+    mapped, memory = _memmap_of(a)
+    if mapped is None or mapped.mode == "c" or not mapped.filename or a.size == 0:
+        return None
+    address = np.frombuffer(memory, np.uint8).ctypes.data
+    path = os.fspath(mapped.filename)
+    if not _still_there(address, path):
+        return None
+    # numpy.memmap begins at a multiple of the granularity; slices of it keep the `offset` of the whole.
+    first = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY - address
+    return [_part(path, first, a, a[rows.start : rows.stop]) for rows in ranges]
+
+
+def _memmap_of(a: Any) -> tuple[np.memmap[Any, Any] | None, mmap.mmap]:
+    """The outermost memmap that `a` is a view of, and its memory; None if it is none."""
+    mapped = None
+    while isinstance(a, np.ndarray):
+        mapped = a if isinstance(a, np.memmap) else mapped
+        a = a.base
+    return (mapped if isinstance(a, mmap.mmap) else None), a
+
+
+def _still_there(address: int, path: str) -> bool:
+    """Whether the file mapped at `address` is the one called `path` now, not one that has replaced it."""
+    try:
+        text = Path("/proc/self/maps").read_text(errors="surrogateescape")
+    except OSError:  # not Linux: nothing tells
+        return True
+    for line in text.splitlines():
+        span, _, name = line.partition(" ")
+        low, high = (int(edge, 16) for edge in span.split("-"))
+        if low <= address < high:
+            return name.endswith(" " + os.path.realpath(path))
+    return False
+
+
+def _part(path: str, first: int, a: Array, part: Array) -> tuple[Source, Layout]:
+    low, high = byte_bounds(part if part.size else a)
+    start = (first + low) - (first + low) % mmap.ALLOCATIONGRANULARITY
+    source = Source(os.open(path, os.O_RDONLY | os.O_CLOEXEC), start, first + high - start, False)
+    return source, source.layout(part, first + part.ctypes.data - start if part.size else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import select
 import signal
 import socket
@@ -12,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import accumulate
 from threading import Lock
 from typing import NamedTuple, SupportsIndex
@@ -49,6 +51,8 @@ class Piece(NamedTuple):
 
 
 Pieces = list[Piece]
+
+dump_task = lru_cache(maxsize=64)(pickle.dumps)
 
 
 class Process(SeparateMemory):
@@ -168,10 +172,11 @@ class ProcessTeam(Team[Pieces]):
         scratch, (*copies, result) = self._scratch([*args, out])
         for copy, arg in zip(copies, args, strict=True):
             copy[...] = arg
-        layouts = [scratch.part(copy) for copy in copies]
-        for worker, piece, part in zip(workers, pieces, ranges, strict=True):
+        given = tuple(scratch.part(copy) for copy in copies)
+        pickled = dump_task(task)
+        for worker, (rows, source, layout), part in zip(workers, pieces, ranges, strict=True):
             target = scratch.part(result[part.start : part.stop])
-            worker.start(Call(task, piece.layout, piece.rows, layouts, target), (piece.source, scratch))
+            worker.start((pickled, layout, (rows.start, rows.stop), given, target), (source, scratch))
         failures = _answers(workers)
         if not any(failures):
             out[...] = result
@@ -233,24 +238,23 @@ class Worker:
 
     def start(self, call: Call, sources: Sequence[Source]) -> None:
         new = [source for source in sources if source.region.key not in self._known]
-        self._send(Message([], [source.region for source in new], call), [source.file for source in new])
+        self._send(((), tuple(source.region[:] for source in new), call), [source.file for source in new])
         self._known.update(source.region.key for source in new)
 
     def forget(self, sources: Sequence[Source]) -> None:
-        stale = [source.region.key for source in sources if source.region.key in self._known]
+        stale = tuple(source.region.key for source in sources if source.region.key in self._known)
         if stale:
             self._known.difference_update(stale)
             with suppress(BackendError):  # the next call will notice
-                self._send(Message(stale, [], None), [])
+                self._send((stale, (), None), [])
 
     def answer(self) -> Failure | None:
-        failure: Failure | None
         try:
-            failure, _ = receive(self.link)
+            fields, _ = receive(self.link)
         except (EOFError, OSError):
             raise self._death() from None
         self.answered = True
-        return failure
+        return fields and Failure(*fields)
 
     def end(self) -> None:
         """Let it end, after `link` was shut down."""

@@ -114,7 +114,7 @@ class ScatteredRows(Resident):
 
     def __init__(self, team: Team[Any], A: Array, workers: int, threads: int) -> None:
         self._team = team
-        self._threads = threads
+        self._products = {task: partial(task, threads=threads) for task in PRODUCTS}
         self._each = blocks(workers, workers)
         self._rows = blocks(A.shape[-2], workers)
         self._pieces = team.scatter(np.moveaxis(A, -2, 0), self._rows)
@@ -139,7 +139,7 @@ class ScatteredRows(Resident):
             self._team.free(self._pieces)
 
     def _gather(self, task: Task, x: Array, out: Array, ranges: Sequence[range]) -> None:
-        self._team.allgather(partial(task, threads=self._threads), self._pieces, (x,), out, ranges)
+        self._team.allgather(self._products[task], self._pieces, (x,), out, ranges)
 
 
 # Tasks: what workers run. Pieces have the axis that was split first.
@@ -162,6 +162,9 @@ def multiply_matrix(A: Array, rows: range, X: Array, *, out: Array, threads: int
 def partial_vecmat(A: Array, rows: range, x: Array, *, out: Array, threads: int) -> None:
     """This block's addend of ``conj(x) @ A``."""
     _kernels.matvec(A.T, x[rows.start : rows.stop].conj(), out[0], threads)
+
+
+PRODUCTS = (multiply_rows, multiply_matrix, partial_vecmat)
 
 
 def states_of_rows(a: Array, rows: range, *, out: Array, axis: int, kept: int, threads: int) -> None:

@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BUILT_FROM := pyproject.toml setup.py $(filter-out ext/_kernels.c ext/_small.c,$(wildcard ext/*))
 
+# Tools call each other by name: cython-lint its pycodestyle, the tests mpiexec.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
 # Backends whose tests may not be skipped.
 REQUIRED := numpy openmp process
 

@@ -1,3 +1,51 @@
-"""What all tests share."""
+"""What all tests share: the settings of hypothesis, an installed toy backend, and one test per backend."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from parlinalg.registry import backend_class, names
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 pytest_plugins = ("skips",)
+
+settings.register_profile("quick", max_examples=50, derandomize=True, database=None, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("PARLINALG_HYPOTHESIS", "quick"))
+
+TOY = Path(__file__).parent / "toy_backend"
+_site = tempfile.TemporaryDirectory(prefix="parlinalg-toy-")
+
+
+def _install_toy_backend(site: Path) -> None:
+    """What ``pip install tests/toy_backend`` would leave, without the need for pip."""
+    project = tomllib.loads((TOY / "pyproject.toml").read_text())["project"]
+    metadata = site / f"toy_backend-{project['version']}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [line for group, points in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in points.items()))]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    sys.path[:0] = [str(site), str(TOY)]
+
+
+_install_toy_backend(Path(_site.name))
+
+
+@pytest.fixture(params=[name for name in names()])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of each backend in turn; a test is skipped where it cannot run."""
+    reason = backend_class(request.param).why_not()
+    if reason is not None:
+        pytest.skip(f"backend {request.param!r} cannot run here: {reason}")
+    return str(request.param)

@@ -234,30 +234,34 @@ def arrays(
     return lay_out(a, layout)
 
 
+class _Shown:
+    """What hypothesis prints of an example: the layout of its arrays, and of the small ones the values."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        fields = ", ".join(f"{name}={_described(value)}" for name, value in vars(self).items())
+        printer.text(f"{type(self).__name__}({fields})")
+
+
 @dataclass(frozen=True)
-class Product:
+class Product(_Shown):
     """Operands of a matvec that fit together."""
 
     A: Array
     x: Array
 
-    def __repr__(self) -> str:
-        return f"Product(A={_described(self.A)}, x={_described(self.x)})"
-
 
 @dataclass(frozen=True)
-class Sum:
+class Sum(_Shown):
     """Arguments of a psum that fit together."""
 
     a: Array
     axis: int | tuple[int, ...] | None
     keepdims: bool
 
-    def __repr__(self) -> str:
-        return f"Sum(a={_described(self.a)}, axis={self.axis}, keepdims={self.keepdims})"
 
-
-def _described(a: Array) -> str:
+def _described(a: Any) -> str:
+    if not isinstance(a, np.ndarray):
+        return repr(a)
     text = f"<{a.dtype.str} shape={a.shape} strides={a.strides} aligned={a.flags.aligned}>"
     return f"{text} {a.tolist()}" if a.size <= 40 else text
 

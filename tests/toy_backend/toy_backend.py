@@ -1,0 +1,40 @@
+"""A backend in one file: Python threads that multiply blocks of rows by NumPy."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlinalg.backends import Backend, NumPy, Resident
+from parlinalg.backends._base import Array
+from parlinalg.split import blocks
+
+serial = NumPy()
+
+
+class ToyThreads(Backend):
+    name = "toy-threads"
+
+    def place(self, A: Array, workers: int) -> Resident:
+        return RowBlocks(A, workers)
+
+    def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
+        return serial.sum_states(a, kept, 1)
+
+
+class RowBlocks(Resident):
+    def __init__(self, A: Array, workers: int) -> None:
+        self.A = A
+        self.rows = [slice(block.start, block.stop) for block in blocks(A.shape[-2], workers)]
+
+    def matvec(self, x: Array, out: Array) -> None:
+        with ThreadPoolExecutor(len(self.rows)) as pool:
+            tasks = [(copy_context(), self.A[..., rows, :], x, out[..., rows], 1) for rows in self.rows]
+            for task in [pool.submit(context.run, serial.matvec, *arguments) for context, *arguments in tasks]:
+                task.result()
+
+    def vecmat(self, x: Array, out: Array) -> None:
+        serial.matvec(self.A.T, x.conj(), out, 1)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .plan import NUMERIC_KINDS
+
 __all__ = ["check_out", "as_operand", "as_where", "may_overlap", "real_view"]
 
 ACCEPTED = "accepted are arrays, and sequences, of bool, integers, floats or complex numbers"
@@ -26,7 +28,7 @@ def as_operand(function: str, name: str, value: Any) -> NDArray[Any]:
     """
     if type(value) is not np.ndarray:
         value = _to_array(function, name, value)
-    if value.dtype.kind not in "biufc":
+    if value.dtype.kind not in NUMERIC_KINDS:
         raise TypeError(f"{function}: {name} has dtype {value.dtype}; {ACCEPTED}")
     return value
 
@@ -58,6 +60,8 @@ def check_out(function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype) 
         raise TypeError(f"{function}: out is a masked array; pass out.data")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}; the result has shape {shape}")
+    if out.dtype.kind not in NUMERIC_KINDS:
+        raise TypeError(f"{function}: out has dtype {out.dtype}; accepted are bool, integers, floats and complex")
     if not np.can_cast(dtype, out.dtype, "same_kind"):
         raise TypeError(
             f"{function}: out has dtype {out.dtype}; the result has dtype {dtype}, "

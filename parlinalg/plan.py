@@ -132,7 +132,7 @@ def plan_sum(
 
 
 def _axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
-    if axis is None:
+    if axis is None or (ndim == 0 and axis in (0, -1)):  # of a scalar NumPy lets these two through
         return tuple(range(ndim))
     given = axis if isinstance(axis, tuple) else (axis,)
     for one in given:

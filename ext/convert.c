@@ -7,7 +7,10 @@
 #include <immintrin.h>
 #endif
 
-enum { CHUNK = 256 };   /* elements gathered at a time: at most 8 KiB, half of a first-level cache */
+enum {
+    CHUNK = 256,   /* elements gathered at a time: at most 8 KiB */
+    AHEAD = 512,   /* elements: how far before its use memory is asked for */
+};
 
 /* ---- float16 ---- */
 
@@ -188,19 +191,28 @@ static int same_bits(int from, int to) {
                                            size_of(from) == size_of(to);
 }
 
+/* Asks for the cache lines of n elements from src on, which nobody needs yet: those of strided elements, and of short
+   pieces of several rows in turn, come too late otherwise. Addresses beyond an array are harmless. */
+static void ask_for(ptrdiff_t n, const char *src, ptrdiff_t stride) {
+    const ptrdiff_t line = stride < -64 || stride > 64 ? stride : stride < 0 ? -64 : 64;
+    for (ptrdiff_t i = 0; i < n * stride / line; i++) __builtin_prefetch(src + i * line);
+}
+
 void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst) {
     const size_t size = size_of(from);
-    if (same_bits(from, to)) {
-        gather(n, src, stride, size, dst);
-        if (swapped) swap_bytes(n * (1 + is_complex(from)), size_of(real_of(from)), dst);
-        return;
-    }
     const int in_place = stride == (ptrdiff_t)size && !swapped && is_aligned(src, stride, 0, from);
+    const int as_it_is = same_bits(from, to);
     for (ptrdiff_t i = 0; i < n; i += CHUNK) {
         const ptrdiff_t k = min_of(CHUNK, n - i);
         long double raw[2 * CHUNK];
         const void *elements = src + i * stride;
         char *out = (char *)dst + (size_t)i * size_of(to);
+        ask_for(k, src + (i + AHEAD) * stride, stride);
+        if (as_it_is) {
+            gather(k, src + i * stride, stride, size, out);
+            if (swapped) swap_bytes(k * (1 + is_complex(from)), size_of(real_of(from)), out);
+            continue;
+        }
         if (!in_place) {
             gather(k, src + i * stride, stride, size, raw);
             if (swapped) swap_bytes(k * (1 + is_complex(from)), size_of(real_of(from)), raw);

@@ -27,12 +27,25 @@
 #define narrow JOIN(narrow, PARLINALG_ISA)
 #define row_products JOIN(row_products, PARLINALG_ISA)
 #define col_products JOIN(col_products, PARLINALG_ISA)
+#define strided_row_products JOIN(strided_row_products, PARLINALG_ISA)
+#define strided_col_products JOIN(strided_col_products, PARLINALG_ISA)
+#define row_pair_products JOIN(row_pair_products, PARLINALG_ISA)
+#define col_pair_products JOIN(col_pair_products, PARLINALG_ISA)
 #define block_matvec JOIN(block_matvec, PARLINALG_ISA)
 #define block_accumulate JOIN(block_accumulate, PARLINALG_ISA)
 #define block_store JOIN(block_store, PARLINALG_ISA)
 #define block_sum JOIN(block_sum, PARLINALG_ISA)
 
 extern const product_fn row_products[DTYPES], col_products[DTYPES];
+
+/* The same for any strides, in elements; not for BOOL. */
+typedef void (*strided_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x, void *y);
+extern const strided_fn strided_row_products[DTYPES], strided_col_products[DTYPES];
+
+/* The same for two vectors at once: y += A x, w += A z. */
+typedef void (*pair_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, const void *z, void *y,
+                        void *w);
+extern const pair_fn row_pair_products[DTYPES], col_pair_products[DTYPES];
 
 /* dst[i] = src[i*stride bytes] for n elements, converted from dtype `from` to accumulator `to`, contiguous. */
 void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst);

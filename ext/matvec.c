@@ -6,11 +6,14 @@
 enum {
     SUMS_BYTES = 16384,   /* sums of the rows that are worked on: stay in the first-level cache */
     SEGMENT_BYTES = 4096, /* converted elements of one row or column */
-    GROUP = 4,            /* rows or columns that products.c takes at once */
+    VECTOR_SEGMENT_BYTES = 16384, /* converted elements of x */
+    GROUP = 4,            /* rows that products.c takes at once */
 };
 
-typedef union { char bytes[SUMS_BYTES]; long double align; } Sums;
-typedef union { char bytes[SEGMENT_BYTES]; long double align; } Segment;
+/* Whole cache lines. */
+typedef struct { _Alignas(64) char bytes[SUMS_BYTES]; } Sums;
+typedef struct { _Alignas(64) char bytes[SEGMENT_BYTES]; } Segment;
+typedef struct { _Alignas(64) char bytes[VECTOR_SEGMENT_BYTES]; } VectorSegment;
 
 static Matrix part_of(const Matrix *a, ptrdiff_t i, ptrdiff_t m, ptrdiff_t j, ptrdiff_t n) {
     Matrix part = *a;
@@ -39,30 +42,22 @@ static void by_cols(const Matrix *A, int acc, const char *x, char *sums) {
 
 /* A complex product is two real ones over the same memory. By rows: with (xr, -xi) for the real part and (xi, xr)
    for the imaginary one. */
-static void spread_for_rows(ptrdiff_t n, int real, const void *x_, void *for_re, void *for_im) {
-#define SPREAD(T) { const T *x = x_; T *p = for_re, *q = for_im; \
-        for (ptrdiff_t j = 0; j < 2 * n; j += 2) { p[j] = x[j]; p[j + 1] = -x[j + 1]; q[j] = x[j + 1]; q[j + 1] = x[j]; } }
+static void complex_by_rows(const Matrix *A, int acc, const char *x_, char *sums) {
+    const int real = real_of(acc);
+    VectorSegment for_re, for_im;
+#define SPREAD(T) { const T *x = (const T *)x_; T *p = (T *)for_re.bytes, *q = (T *)for_im.bytes; \
+        for (ptrdiff_t j = 0; j < 2 * A->n; j += 2) { p[j] = q[j + 1] = x[j]; p[j + 1] = -x[j + 1]; q[j] = x[j + 1]; } }
     if (real == F32) SPREAD(float) else if (real == F64) SPREAD(double) else SPREAD(long double)
 #undef SPREAD
-}
-
-static void complex_by_rows(const Matrix *A, int acc, const char *x, char *sums) {
-    const int real = real_of(acc);
-    const size_t size = size_of(real);
-    Segment for_re, for_im;
-    spread_for_rows(A->n, real, x, for_re.bytes, for_im.bytes);
-    const Matrix reals = {A->data, A->m, 2 * A->n, A->rs, (ptrdiff_t)size, real, 0};
     for (ptrdiff_t i = 0; i < A->m; i += GROUP) {
         const ptrdiff_t m = min_of(GROUP, A->m - i);
         long double re[GROUP] = {0}, im[GROUP] = {0};
-        const Matrix group = part_of(&reals, i, m, 0, reals.n);
-        by_rows(&group, real, for_re.bytes, (char *)re);
-        by_rows(&group, real, for_im.bytes, (char *)im);
-        for (ptrdiff_t k = 0; k < m; k++) {
-#define ADD(T) { T *y = (T *)sums + 2 * (i + k); y[0] += ((T *)re)[k]; y[1] += ((T *)im)[k]; }
-            if (real == F32) ADD(float) else if (real == F64) ADD(double) else ADD(long double)
+        row_pair_products[real](m, 2 * A->n, A->data + i * A->rs, A->rs / (ptrdiff_t)size_of(real), for_re.bytes,
+                                for_im.bytes, re, im);
+#define ADD(T) for (ptrdiff_t k = 0; k < m; k++) { T *y = (T *)sums + 2 * (i + k); y[0] += ((T *)re)[k]; \
+        y[1] += ((T *)im)[k]; }
+        if (real == F32) { ADD(float) } else if (real == F64) { ADD(double) } else { ADD(long double) }
 #undef ADD
-        }
     }
 }
 
@@ -70,7 +65,7 @@ static void complex_by_rows(const Matrix *A, int acc, const char *x, char *sums)
 static void complex_by_cols(const Matrix *A, int acc, const char *x, char *sums) {
     const int real = real_of(acc);
     const size_t size = size_of(real);
-    Segment xr, xi;
+    VectorSegment xr, xi;
     Sums p, q;
     memset(p.bytes, 0, 2 * (size_t)A->m * size);
     memset(q.bytes, 0, 2 * (size_t)A->m * size);
@@ -78,9 +73,7 @@ static void complex_by_cols(const Matrix *A, int acc, const char *x, char *sums)
         ((T *)xr.bytes)[j] = ((const T *)x)[2 * j]; ((T *)xi.bytes)[j] = ((const T *)x)[2 * j + 1]; }
     if (real == F32) { PARTS(float) } else if (real == F64) { PARTS(double) } else { PARTS(long double) }
 #undef PARTS
-    const Matrix reals = {A->data, 2 * A->m, A->n, (ptrdiff_t)size, A->cs, real, 0};
-    by_cols(&reals, real, xr.bytes, p.bytes);
-    by_cols(&reals, real, xi.bytes, q.bytes);
+    col_pair_products[real](2 * A->m, A->n, A->data, A->cs / (ptrdiff_t)size, xr.bytes, xi.bytes, p.bytes, q.bytes);
 #define COMBINE(T) { T *y = (T *)sums; const T *u = (const T *)p.bytes, *v = (const T *)q.bytes; \
         for (ptrdiff_t i = 0; i < 2 * A->m; i += 2) { y[i] += u[i] - v[i + 1]; y[i + 1] += u[i + 1] + v[i]; } }
     if (real == F32) COMBINE(float) else if (real == F64) COMBINE(double) else COMBINE(long double)
@@ -93,26 +86,37 @@ static void ready_block(const Matrix *A, int acc, int row_major, const char *x, 
     else (row_major ? by_rows : by_cols)(A, acc, x, sums);
 }
 
-/* Any other A: a few rows or columns at a time are converted into the first-level cache. */
+/* Real A of the right dtype, neither of whose axes is contiguous. */
+static void strided_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc);
+    (row_major ? strided_row_products : strided_col_products)[acc](A->m, A->n, A->data, A->rs / size, A->cs / size, x,
+                                                                   sums);
+}
+
+/* Any other A: a row or column at a time is converted into the first-level cache, a segment at a time. One after the
+   other, so that A is read in the order in which it lies. */
 static void converted_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = SEGMENT_BYTES / size;
-    Segment segments[GROUP];
+    Segment segment;
     const ptrdiff_t lines = row_major ? A->m : A->n, length = row_major ? A->n : A->m;
     const ptrdiff_t line_stride = row_major ? A->rs : A->cs, stride = row_major ? A->cs : A->rs;
-    for (ptrdiff_t first = 0; first < length; first += most) {
-        const ptrdiff_t k = min_of(most, length - first);
-        for (ptrdiff_t line = 0; line < lines; line += GROUP) {
-            const ptrdiff_t group = min_of(GROUP, lines - line);
-            for (ptrdiff_t g = 0; g < group; g++)
-                fetch(k, A->data + (line + g) * line_stride + first * stride, stride, A->dtype, A->swapped, acc,
-                      segments[g].bytes);
-            const ptrdiff_t step = (ptrdiff_t)sizeof(Segment);
-            const Matrix block = row_major ? (Matrix){segments[0].bytes, group, k, step, size, acc, 0}
-                                           : (Matrix){segments[0].bytes, k, group, size, step, acc, 0};
+    for (ptrdiff_t line = 0; line < lines; line++)
+        for (ptrdiff_t first = 0; first < length; first += most) {
+            const ptrdiff_t k = min_of(most, length - first);
+            fetch(k, A->data + line * line_stride + first * stride, stride, A->dtype, A->swapped, acc, segment.bytes);
+            const Matrix block = row_major ? (Matrix){segment.bytes, 1, k, 0, size, acc, 0}
+                                           : (Matrix){segment.bytes, k, 1, size, 0, acc, 0};
             ready_block(&block, acc, row_major, x + (row_major ? first : line) * size,
                         sums + (row_major ? line : first) * size);
         }
-    }
+}
+
+typedef void (*block_fn)(const Matrix *A, int acc, int row_major, const char *x, char *sums);
+
+static block_fn block_for(const Matrix *A, int acc, int contiguous) {
+    if (!lies_ready(A, acc)) return converted_block;
+    if (contiguous) return ready_block;
+    return is_complex(acc) || acc == BOOL ? converted_block : strided_block;
 }
 
 static ptrdiff_t magnitude(ptrdiff_t a) { return a < 0 ? -a : a; }
@@ -120,11 +124,12 @@ static ptrdiff_t magnitude(ptrdiff_t a) { return a < 0 ? -a : a; }
 /* sums += A x for as many rows as the sums of one Sums hold. */
 static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
-    const int ready = lies_ready(A, acc) && (A->cs == size || A->rs == size);
-    const int row_major = ready ? A->cs == size && (A->rs != size || A->n > 1) : magnitude(A->cs) <= magnitude(A->rs);
+    const ptrdiff_t element = (ptrdiff_t)size_of(A->dtype);
+    const int row_major = A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
+    const block_fn add_block = block_for(A, acc, (row_major ? A->cs : A->rs) == element);
     const int x_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
-    const ptrdiff_t most = x_ready && !is_complex(acc) ? A->n : SEGMENT_BYTES / size;
-    Segment converted;
+    const ptrdiff_t most = x_ready && !is_complex(acc) ? A->n : VECTOR_SEGMENT_BYTES / size;
+    VectorSegment converted;
     for (ptrdiff_t j = 0; j < A->n; j += most) {
         const ptrdiff_t n = min_of(most, A->n - j);
         const char *segment = x->data + j * x->rs;
@@ -133,7 +138,7 @@ static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
             segment = converted.bytes;
         }
         const Matrix block = part_of(A, 0, A->m, j, n);
-        (ready ? ready_block : converted_block)(&block, acc, row_major, segment, sums);
+        add_block(&block, acc, row_major, segment, sums);
     }
 }
 

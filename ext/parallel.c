@@ -9,10 +9,11 @@
 
 static Matrix member(const Matrix *a, const Product *p, const ptrdiff_t *stride, ptrdiff_t index) {
     Matrix one = *a;
-    for (int k = p->ndim - 1; k >= 0; k--) {
+    for (int k = p->ndim - 1; k > 0; k--) {
         one.data += index % p->shape[k] * stride[k];
         index /= p->shape[k];
     }
+    if (p->ndim) one.data += index * stride[0];
     return one;
 }
 

@@ -35,12 +35,16 @@ static void JOIN(rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
     const T *A = A_, *x = x_;
     T *y = y_;
     ptrdiff_t i = 0;
+    if (n < W) {   /* too short for a vector, and for what it costs to add one up */
+        for (; i < m; i++)
+            for (ptrdiff_t j = 0; j < n; j++) y[i] += A[i * lda + j] * x[j];
+        return;
+    }
     for (; i + 4 <= m; i += 4) {
         const T *a = A + i * lda, *b = a + lda, *c = b + lda, *d = c + lda;
         V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, t0 = {0}, t1 = {0}, t2 = {0}, t3 = {0};
         ptrdiff_t j = 0;
         for (; j + 2 * W <= n; j += 2 * W) {
-            PREFETCH(a + j); PREFETCH(b + j); PREFETCH(c + j); PREFETCH(d + j);
             V u = LOAD(x + j), v = LOAD(x + j + W);
             s0 += LOAD(a + j) * u; t0 += LOAD(a + j + W) * v;
             s1 += LOAD(b + j) * u; t1 += LOAD(b + j + W) * v;
@@ -63,7 +67,6 @@ static void JOIN(rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
         V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
         ptrdiff_t j = 0;
         for (; j + 4 * W <= n; j += 4 * W) {
-            PREFETCH(a + j); PREFETCH(a + j + 2 * W);
             s0 += LOAD(a + j) * LOAD(x + j);
             s1 += LOAD(a + j + W) * LOAD(x + j + W);
             s2 += LOAD(a + j + 2 * W) * LOAD(x + j + 2 * W);
@@ -86,7 +89,6 @@ static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
         const T x0 = x[j], x1 = x[j + 1], x2 = x[j + 2], x3 = x[j + 3];
         ptrdiff_t i = 0;
         for (; i + 2 * W <= m; i += 2 * W) {
-            PREFETCH(a + i); PREFETCH(b + i); PREFETCH(c + i); PREFETCH(d + i);
             V s = LOAD(y + i), t = LOAD(y + i + W);
             s += LOAD(a + i) * x0; t += LOAD(a + i + W) * x0;
             s += LOAD(b + i) * x1; t += LOAD(b + i + W) * x1;
@@ -101,6 +103,103 @@ static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
         for (ptrdiff_t i = 0; i < m; i++) y[i] += a[i] * x[j];
     }
 }
+
+/* Any strides, in elements. One element at a time: it is memory that takes the time, and plain loads keep more of its
+   lines in flight than a copy into contiguous rows does (docs: measurements). */
+static void JOIN(strided_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
+                                  void *y_) {
+    const T *x = x_;
+    T *y = y_;
+    for (ptrdiff_t i = 0; i < m; i++) {
+        const T *a = (const T *)A + i * rs;
+        T s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
+        ptrdiff_t j = 0;
+        for (; j + 8 <= n; j += 8, a += 8 * cs) {
+            s0 += a[0] * x[j]; s1 += a[cs] * x[j + 1]; s2 += a[2 * cs] * x[j + 2]; s3 += a[3 * cs] * x[j + 3];
+            s4 += a[4 * cs] * x[j + 4]; s5 += a[5 * cs] * x[j + 5]; s6 += a[6 * cs] * x[j + 6];
+            s7 += a[7 * cs] * x[j + 7];
+        }
+        for (; j < n; j++, a += cs) s0 += a[0] * x[j];
+        y[i] += ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7));
+    }
+}
+
+static void JOIN(strided_cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
+                                  void *y_) {
+    const T *x = x_;
+    T *y = y_;
+    ptrdiff_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        const T *a = (const T *)A + j * cs, *b = a + cs, *c = b + cs, *d = c + cs;
+        const T x0 = x[j], x1 = x[j + 1], x2 = x[j + 2], x3 = x[j + 3];
+        for (ptrdiff_t i = 0; i < m; i++)
+            y[i] += (a[i * rs] * x0 + b[i * rs] * x1) + (c[i * rs] * x2 + d[i * rs] * x3);
+    }
+    for (; j < n; j++) {
+        const T *a = (const T *)A + j * cs;
+        for (ptrdiff_t i = 0; i < m; i++) y[i] += a[i * rs] * x[j];
+    }
+}
+
+#ifdef PAIRS
+/* The same for two vectors at once, y += A x and w += A z, so that A is read once. */
+static void JOIN(row_pairs, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t lda, const void *x_, const void *z_,
+                               void *y_, void *w_) {
+    const T *A = A_, *x = x_, *z = z_;
+    T *y = y_, *w = w_;
+    ptrdiff_t i = 0;
+    for (; i + 4 <= m; i += 4) {
+        const T *a = A + i * lda, *b = a + lda, *c = b + lda, *d = c + lda;
+        V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, t0 = {0}, t1 = {0}, t2 = {0}, t3 = {0};
+        ptrdiff_t j = 0;
+        for (; j + W <= n; j += W) {
+            V u = LOAD(x + j), v = LOAD(z + j);
+            V a0 = LOAD(a + j), b0 = LOAD(b + j), c0 = LOAD(c + j), d0 = LOAD(d + j);
+            s0 += a0 * u; t0 += a0 * v;
+            s1 += b0 * u; t1 += b0 * v;
+            s2 += c0 * u; t2 += c0 * v;
+            s3 += d0 * u; t3 += d0 * v;
+        }
+        T r0 = JOIN(total, N)(s0), r1 = JOIN(total, N)(s1), r2 = JOIN(total, N)(s2), r3 = JOIN(total, N)(s3);
+        T q0 = JOIN(total, N)(t0), q1 = JOIN(total, N)(t1), q2 = JOIN(total, N)(t2), q3 = JOIN(total, N)(t3);
+        for (; j < n; j++) {
+            r0 += a[j] * x[j]; r1 += b[j] * x[j]; r2 += c[j] * x[j]; r3 += d[j] * x[j];
+            q0 += a[j] * z[j]; q1 += b[j] * z[j]; q2 += c[j] * z[j]; q3 += d[j] * z[j];
+        }
+        y[i] += r0; y[i + 1] += r1; y[i + 2] += r2; y[i + 3] += r3;
+        w[i] += q0; w[i + 1] += q1; w[i + 2] += q2; w[i + 3] += q3;
+    }
+    JOIN(rows, N)(m - i, n, A + i * lda, lda, x, y + i);
+    JOIN(rows, N)(m - i, n, A + i * lda, lda, z, w + i);
+}
+
+static void JOIN(col_pairs, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t lda, const void *x_, const void *z_,
+                               void *y_, void *w_) {
+    const T *A = A_, *x = x_, *z = z_;
+    T *y = y_, *w = w_;
+    ptrdiff_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        const T *a = A + j * lda, *b = a + lda, *c = b + lda, *d = c + lda;
+        ptrdiff_t i = 0;
+        for (; i + W <= m; i += W) {
+            V s = LOAD(y + i), t = LOAD(w + i);
+            V a0 = LOAD(a + i), b0 = LOAD(b + i), c0 = LOAD(c + i), d0 = LOAD(d + i);
+            s += a0 * x[j]; t += a0 * z[j];
+            s += b0 * x[j + 1]; t += b0 * z[j + 1];
+            s += c0 * x[j + 2]; t += c0 * z[j + 2];
+            s += d0 * x[j + 3]; t += d0 * z[j + 3];
+            *(V *)(y + i) = s; *(V *)(w + i) = t;
+        }
+        for (; i < m; i++) {
+            y[i] += (a[i] * x[j] + b[i] * x[j + 1]) + (c[i] * x[j + 2] + d[i] * x[j + 3]);
+            w[i] += (a[i] * z[j] + b[i] * z[j + 1]) + (c[i] * z[j + 2] + d[i] * z[j + 3]);
+        }
+    }
+    JOIN(cols, N)(m, n - j, A + j * lda, lda, x + j, y);
+    JOIN(cols, N)(m, n - j, A + j * lda, lda, z + j, w);
+}
+#undef PAIRS
+#endif
 
 #undef LOAD
 #undef V

@@ -1,9 +1,7 @@
 /* Contiguous products, one per accumulator. */
 #include "isa.h"
 
-/* Far enough ahead that the line has come from memory when it is needed, past the next turns of the hardware's own
-   prefetcher, which stops at each page. */
-#define PREFETCH(p) __builtin_prefetch((const char *)(p) + 1024)
+#include <string.h>
 
 #define T uint16_t
 #define N u16
@@ -20,16 +18,19 @@
 #define W (VECTOR_BYTES / 8)
 #include "product_template.h"
 
+#define PAIRS
 #define T float
 #define N f32
 #define W (VECTOR_BYTES / 4)
 #include "product_template.h"
 
+#define PAIRS
 #define T double
 #define N f64
 #define W (VECTOR_BYTES / 8)
 #include "product_template.h"
 
+#define PAIRS
 #define T long double
 #define N ld
 #define W 1
@@ -45,19 +46,32 @@ static inline int any_set(bytes v) {
     return s != 0;
 }
 
-/* Or of ands; x holds 0 or 255, so that any nonzero byte of A counts as true. A row is left at its first true. */
-static void rows_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x_, void *y_) {
-    const uint8_t *x = x_;
-    uint8_t *y = y_;
-    for (ptrdiff_t i = 0; i < m; i++) {
-        const uint8_t *a = (const uint8_t *)A + i * lda;
-        ptrdiff_t j = 0;
-        uint8_t found = y[i];
-        for (; !found && j + VECTOR_BYTES <= n; j += VECTOR_BYTES)
-            found = any_set(*(const bytes *)(a + j) & *(const bytes *)(x + j));
-        for (; !found && j < n; j++) found = (a[j] & x[j]) != 0;
-        y[i] = found;
+static inline uint64_t word(const uint8_t *p) {
+    uint64_t w;
+    memcpy(&w, p, 8);
+    return w;
+}
+
+static int row_is_true(ptrdiff_t n, const uint8_t *a, const uint8_t *x) {
+    ptrdiff_t j = 0;
+    for (; j + 8 <= min_of(n, 64); j += 8)   /* where rows of many trues end */
+        if (word(a + j) & word(x + j)) return 1;
+    for (; j + 4 * VECTOR_BYTES <= n; j += 4 * VECTOR_BYTES) {
+        bytes found = {0};
+        for (int k = 0; k < 4 * VECTOR_BYTES; k += VECTOR_BYTES)
+            found |= *(const bytes *)(a + j + k) & *(const bytes *)(x + j + k);
+        if (any_set(found)) return 1;
     }
+    for (; j < n; j++)
+        if (a[j] & x[j]) return 1;
+    return 0;
+}
+
+/* Or of ands; x holds 0 or 255, so that any nonzero byte of A counts as true. A row is left soon after its first. */
+static void rows_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y_) {
+    uint8_t *y = y_;
+    for (ptrdiff_t i = 0; i < m; i++)
+        if (!y[i]) y[i] = (uint8_t)row_is_true(n, (const uint8_t *)A + i * lda, x);
 }
 
 static int all_set(ptrdiff_t m, const uint8_t *y) {
@@ -75,9 +89,13 @@ static void cols_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, co
     }
 }
 
-#define BY_ACCUMULATOR(form) \
-    {[BOOL] = form##_bool, [U16] = form##_u16, [U32] = form##_u32, [U64] = form##_u64, \
-     [F32] = form##_f32, [F64] = form##_f64, [LONGDOUBLE] = form##_ld}
+#define NUMBERS(form) \
+    [U16] = form##_u16, [U32] = form##_u32, [U64] = form##_u64, [F32] = form##_f32, [F64] = form##_f64, \
+    [LONGDOUBLE] = form##_ld
 
-const product_fn row_products[DTYPES] = BY_ACCUMULATOR(rows);
-const product_fn col_products[DTYPES] = BY_ACCUMULATOR(cols);
+const product_fn row_products[DTYPES] = {[BOOL] = rows_bool, NUMBERS(rows)};
+const product_fn col_products[DTYPES] = {[BOOL] = cols_bool, NUMBERS(cols)};
+const strided_fn strided_row_products[DTYPES] = {NUMBERS(strided_rows)};
+const strided_fn strided_col_products[DTYPES] = {NUMBERS(strided_cols)};
+const pair_fn row_pair_products[DTYPES] = {[F32] = row_pairs_f32, [F64] = row_pairs_f64, [LONGDOUBLE] = row_pairs_ld};
+const pair_fn col_pair_products[DTYPES] = {[F32] = col_pairs_f32, [F64] = col_pairs_f64, [LONGDOUBLE] = col_pairs_ld};

@@ -39,6 +39,7 @@ main(int(worker), int(link))
 THREADS_OF = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB")  # libraries that read <name>_NUM_THREADS when they load
 SECONDS_TO_END = 2.0  # granted to a worker before it is killed
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
+MOST_WORKERS = max(64, 4 * cpu_count())  # and the most threads of each
 LOG_TAIL = 2000  # characters of what a dead worker wrote that its error shows
 
 
@@ -77,12 +78,14 @@ class Process(SeparateMemory):
     """
 
     name = "process"
-    capacity = max(64, 4 * cpu_count())
+    capacity = MOST_WORKERS
 
-    def __init__(self, workers: SupportsIndex | None = None, threads: SupportsIndex = 1) -> None:
+    def __init__(self, workers: SupportsIndex | None = None, threads: int = 1) -> None:
         if workers is not None:
             self.workers = self.capacity = resolve_workers(workers, type(self).capacity)
-        self.threads = resolve_workers(threads, type(self).capacity)
+        if isinstance(threads, bool) or not hasattr(threads, "__index__") or not 1 <= int(threads) <= MOST_WORKERS:
+            raise ValueError(f"Process: threads is {threads!r}; it must be an int from 1 to {MOST_WORKERS}")
+        self.threads = int(threads)
         self._team = ProcessTeam(self.threads)
 
     @property
@@ -158,9 +161,7 @@ class ProcessTeam(Team[Pieces]):
 
     def after_fork(self) -> None:
         """In a process forked from the one that the workers serve: leave them alone, and start anew."""
-        for worker in self._workers:
-            worker.disown()
-        self._workers.clear()
+        end(self._workers)
         self._begin()
 
     def _gather(
@@ -216,6 +217,7 @@ class Worker:
 
     def __init__(self, number: int, threads: int) -> None:
         self.number = number
+        self.parent = os.getpid()
         self.answered = False
         self._known: set[int] = set()  # keys of the regions that it has mapped
         self._log = os.fdopen(anonymous_file("parlinalg-log"), "w+b")
@@ -234,6 +236,8 @@ class Worker:
                     env=os.environ | {f"{name}_NUM_THREADS": str(threads) for name in THREADS_OF},
                 )
             except OSError as error:
+                self.link.close()
+                self._log.close()
                 raise BackendError(f"process: worker {number} could not start: {error}") from error
 
     def start(self, call: Call, sources: Sequence[Source]) -> None:
@@ -312,9 +316,13 @@ def _answers(workers: Sequence[Worker]) -> list[Failure | None]:
 
 
 def end(workers: list[Worker]) -> None:
-    """End all of these processes, and empty the list."""
+    """End all of these processes, and empty the list; in a process forked from their parent only let go of them."""
     ending = workers.copy()
     workers.clear()
+    if ending and ending[0].parent != os.getpid():
+        for worker in ending:
+            worker.disown()
+        return
     for worker in ending:
         with suppress(OSError):  # it has died already
             worker.link.shutdown(socket.SHUT_RDWR)

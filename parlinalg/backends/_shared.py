@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import mmap
 import os
 import re
@@ -157,22 +159,41 @@ def reserve(file: int, nbytes: int) -> None:
     OSError
         If there is not so much.
     """
-    if nbytes > available():
-        raise OSError(0, f"only {available()} bytes of memory are free")
+    free = min(_host_room(), _group_room())
+    if nbytes > free:
+        raise OSError(errno.ENOMEM, f"only {free} bytes of memory are free")
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, nbytes)
     else:
         os.ftruncate(file, nbytes)
 
 
-def available() -> float:
+def _host_room(meminfo: Path = Path("/proc/meminfo")) -> float:
     """Bytes of memory that this host has left; infinity where it does not say."""
+    match = re.search(r"^MemAvailable: +(\d+) kB", _read(meminfo), re.MULTILINE)
+    return int(match[1]) * 1024 if match else math.inf
+
+
+def _group_room(cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes that the control groups (version 2) of this process still grant it; beyond, the kernel kills it."""
+    match = re.search(r"^0::/(.*)$", _read(cgroup), re.MULTILINE)
+    group = root / (match[1] if match else "")
+    return min(_room(folder) for folder in (group, *group.parents) if folder.is_relative_to(root))
+
+
+def _room(group: Path) -> float:
+    limit, used = _read(group / "memory.max").strip(), _read(group / "memory.current").strip()
+    cached = re.search(r"^inactive_file (\d+)$", _read(group / "memory.stat"), re.MULTILINE)
+    if not (limit.isdecimal() and used.isdecimal()):  # no limit
+        return math.inf
+    return int(limit) - int(used) + (int(cached[1]) if cached else 0)
+
+
+def _read(path: Path) -> str:
     try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:  # not Linux
-        return float("inf")
-    match = re.search(r"^MemAvailable: +(\d+) kB", text, re.MULTILINE)
-    return int(match[1]) * 1024 if match else float("inf")
+        return os.fsdecode(path.read_bytes())
+    except OSError:  # not Linux, or hidden from this process
+        return ""
 
 
 def address(a: Array) -> int:
@@ -191,12 +212,18 @@ def parts_of_file(a: Array, ranges: Sequence[range]) -> list[tuple[Source, Layou
     if mapped is None or mapped.mode == "c" or not mapped.filename or a.size == 0:
         return None
     start = address(np.frombuffer(memory, np.uint8))
-    path = os.fspath(mapped.filename)
-    if not _still_there(start, path):
-        return None
     # numpy.memmap begins at a multiple of the granularity; slices of it keep the `offset` of the whole.
     first = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY - start
-    return [_part(path, first, a, a[rows.start : rows.stop]) for rows in ranges]
+    try:
+        file = os.open(mapped.filename, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # it has been removed, for example, but the memory is there
+        return None
+    try:
+        if not _is_mapped(os.path.realpath(mapped.filename), start):
+            return None
+        return [_part(os.dup(file), first, a, a[rows.start : rows.stop]) for rows in ranges]
+    finally:
+        os.close(file)
 
 
 def _memmap_of(a: Any) -> tuple[np.memmap[Any, Any] | None, mmap.mmap]:
@@ -208,22 +235,19 @@ def _memmap_of(a: Any) -> tuple[np.memmap[Any, Any] | None, mmap.mmap]:
     return (mapped if isinstance(a, mmap.mmap) else None), a
 
 
-def _still_there(start: int, path: str) -> bool:
-    """Whether the file mapped at `start` is the one called `path` now, not one that has replaced it."""
-    try:
-        text = Path("/proc/self/maps").read_text(errors="surrogateescape")
-    except OSError:  # not Linux: nothing tells
-        return True
+def _is_mapped(path: str, start: int) -> bool:
+    """Whether the file that is mapped at `start` is still called `path`: another one may have replaced it."""
+    text = _read(Path("/proc/self/maps"))
     for line in text.splitlines():
         span, _, name = line.partition(" ")
         low, high = (int(edge, 16) for edge in span.split("-"))
         if low <= start < high:
-            return name.endswith(" " + os.path.realpath(path))
-    return False
+            return name.endswith(" " + path)
+    return not text  # not Linux: nothing tells
 
 
-def _part(path: str, first: int, a: Array, part: Array) -> tuple[Source, Layout]:
+def _part(file: int, first: int, a: Array, part: Array) -> tuple[Source, Layout]:
     low, high = byte_bounds(part if part.size else a)
     start = (first + low) - (first + low) % mmap.ALLOCATIONGRANULARITY
-    source = Source(os.open(path, os.O_RDONLY | os.O_CLOEXEC), start, first + high - start, False)
+    source = Source(file, start, first + high - start, False)
     return source, source.layout(part, first + address(part) - start if part.size else 0)

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .plan import NUMERIC_KINDS
-
 __all__ = ["check_out", "as_operand", "as_where", "may_overlap", "real_view"]
 
+NUMERIC_KINDS = "biufc"
 ACCEPTED = "accepted are arrays, and sequences, of bool, integers, floats or complex numbers"
 
 

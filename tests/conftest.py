@@ -32,7 +32,9 @@ def _install_toy_backend(site: Path) -> None:
     project = tomllib.loads((TOY / "pyproject.toml").read_text())["project"]
     metadata = site / f"toy_backend-{project['version']}.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
     groups = project["entry-points"].items()
     lines = [line for group, points in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in points.items()))]
     (metadata / "entry_points.txt").write_text("\n".join(lines))
@@ -42,7 +44,7 @@ def _install_toy_backend(site: Path) -> None:
 _install_toy_backend(Path(_site.name))
 
 
-@pytest.fixture(params=[name for name in names()])
+@pytest.fixture(params=names())
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of each backend in turn; a test is skipped where it cannot run."""
     reason = backend_class(request.param).why_not()

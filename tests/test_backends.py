@@ -14,7 +14,8 @@ def _class_name(backend: str) -> str:
 
 
 # A backend that cannot run has no suite; `test_can_run` skips it with its sentence.
-SUITES = {name: type(_class_name(name), (BackendSuite,), {"backend": name}) for name in names() if usable(name)}
+SUITES: dict[str, type[BackendSuite]] = {
+    name: type(_class_name(name), (BackendSuite,), {"backend": name}) for name in names() if usable(name)}
 globals().update({suite.__name__: suite for suite in SUITES.values()})
 
 

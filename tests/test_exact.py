@@ -184,7 +184,13 @@ def test_round_to_rounds_as_fraction(numerator: int, exponent: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected", "overflow"),
-    [(65519, 65504, False), (65520, math.inf, True), (2049, 2048, False), (2051, 2052, False), (-65520, -math.inf, True)],
+    [
+        (65519, 65504, False),
+        (65520, math.inf, True),
+        (2049, 2048, False),
+        (2051, 2052, False),
+        (-65520, -math.inf, True),
+    ],
 )
 def test_round_to_float16(value: int, expected: float, overflow: bool) -> None:
     assert round_to(value, 0, F16) == (expected, overflow)

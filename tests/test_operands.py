@@ -90,7 +90,7 @@ def test_subclasses_are_not_copied() -> None:
         (np.array([1], "m8[s]"), TypeError, "A has dtype timedelta64[s]; accepted are arrays"),
         (np.zeros(2, [("x", "f8")]), TypeError, "A has dtype [('x', '<f8')]; accepted are arrays"),
         (np.array([b"ab"]), TypeError, "A has dtype |S2; accepted are arrays"),
-        (np.ma.masked_array([1.0, 2.0], mask=[0, 1]), TypeError, "A is a masked array with masked elements"),
+        (np.ma.masked_array([1.0, 2.0], mask=[False, True]), TypeError, "A is a masked array with masked elements"),
         (Sparse(), TypeError, "A is a sparse Sparse; pass A.toarray()"),
     ],
     ids=lambda value: re.sub(r"\W+", "_", str(value))[:30] if isinstance(value, str) else type(value).__name__,
@@ -130,7 +130,19 @@ def _frozen(a: np.ndarray) -> np.ndarray:
         (np.lib.stride_tricks.as_strided(np.zeros(1), (3,), (0,)), ValueError, "out has strides (0,)"),
         (np.lib.stride_tricks.as_strided(np.zeros(9), (3,), (4,)), ValueError, "out has strides (4,)"),
     ],
-    ids=["list", "masked", "shape", "column", "int", "object", "str", "read-only", "broadcast", "zero stride", "half stride"],
+    ids=[
+        "list",
+        "masked",
+        "shape",
+        "column",
+        "int",
+        "object",
+        "str",
+        "read-only",
+        "broadcast",
+        "zero stride",
+        "half stride",
+    ],
 )
 def test_out_that_cannot_be_written(out: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match="^matvec: " + re.escape(words)):

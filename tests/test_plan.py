@@ -52,9 +52,7 @@ def test_shape_is_the_one_of_numpy(shapes: object) -> None:
     assert plan.elements == int(np.prod(plan.shape)) * A[-1]
 
 
-@given(
-    A=st.lists(st.integers(0, 3), max_size=4).map(tuple), x=st.lists(st.integers(0, 3), max_size=3).map(tuple)
-)
+@given(A=st.lists(st.integers(0, 3), max_size=4).map(tuple), x=st.lists(st.integers(0, 3), max_size=3).map(tuple))
 def test_shapes_that_numpy_refuses_are_refused(A: Shape, x: Shape) -> None:
     try:
         expected = np.matvec(np.ones(A), np.ones(x)).shape

@@ -10,7 +10,25 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-__all__ = ["LAYOUTS", "PRODUCT_DTYPES", "SUM_DTYPES", "Product", "Sum", "arrays", "lay_out", "products", "sums"]
+__all__ = [
+    "INEXACT_DTYPES",
+    "INTEGER_DTYPES",
+    "LAYOUTS",
+    "PRODUCT_DTYPES",
+    "SUM_DTYPES",
+    "Product",
+    "Sum",
+    "arrays",
+    "fill",
+    "garbage",
+    "lay_out",
+    "normal",
+    "products",
+    "seeds",
+    "small_integers",
+    "special",
+    "sums",
+]
 
 Array = NDArray[Any]
 DType = np.dtype[Any]
@@ -29,7 +47,7 @@ INTEGER_DTYPES = tuple(map(np.dtype, INTEGERS))
 
 
 def _sliced(a: Array) -> Array:
-    space = _garbage(tuple(2 * length + 1 for length in a.shape), a.dtype)
+    space = garbage(tuple(2 * length + 1 for length in a.shape), a.dtype)
     view = space[(slice(1, None, 2),) * a.ndim]
     view[...] = a
     return view
@@ -37,7 +55,7 @@ def _sliced(a: Array) -> Array:
 
 def _padded(a: Array) -> Array:
     """Rows, or what the last axis is, longer than they need be: a leading dimension above n."""
-    space = _garbage((*a.shape[:-1], a.shape[-1] + 3), a.dtype)
+    space = garbage((*a.shape[:-1], a.shape[-1] + 3), a.dtype)
     view = space[..., 2:-1]
     view[...] = a
     return view
@@ -74,7 +92,7 @@ def _rolled(a: Array) -> Array:
     return np.moveaxis(np.moveaxis(a, 0, -1).copy(), -1, 0)
 
 
-def _garbage(shape: Shape, dtype: DType) -> Array:
+def garbage(shape: Shape, dtype: DType) -> Array:
     """Memory that shows when it is read by mistake: NaN in floats, the largest value in integers."""
     a = np.empty(shape, dtype)
     a.view(np.ndarray).reshape(-1).view(np.uint8)[...] = 0xFF if dtype.kind != "b" else 1
@@ -111,11 +129,13 @@ def _broadcast(a: Array, axis: int) -> Array:
 # Values: from a seed, because thousands of drawn elements would make each example slow.
 
 
-def _small_integers(rng: np.random.Generator, size: int, dtype: DType) -> Array:
+def small_integers(rng: np.random.Generator, size: int, dtype: DType) -> Array:
+    """Values whose products are exact in every dtype."""
     return rng.integers(-3, 4, size).astype(np.float64)
 
 
-def _normal(rng: np.random.Generator, size: int, dtype: DType) -> Array:
+def normal(rng: np.random.Generator, size: int, dtype: DType) -> Array:
+    """Values of one magnitude."""
     return rng.standard_normal(size)
 
 
@@ -140,7 +160,7 @@ def _zeros(rng: np.random.Generator, size: int, dtype: DType) -> Array:
     return rng.choice([0.0, -0.0], size)
 
 
-VALUES = (_small_integers, _normal, _ill_scaled, _cancelling, _tiny, _zeros)
+VALUES = (small_integers, normal, _ill_scaled, _cancelling, _tiny, _zeros)
 
 
 def _huge(rng: np.random.Generator, size: int, dtype: DType) -> Array:
@@ -161,7 +181,8 @@ def _ties(rng: np.random.Generator, size: int, dtype: DType) -> Array:
     return rng.permutation(values) * rng.choice([-1.0, 1.0])
 
 
-def _special(rng: np.random.Generator, size: int, dtype: DType) -> Array:
+def special(rng: np.random.Generator, size: int, dtype: DType) -> Array:
+    """Small integers, infinities and NaN; not among the finite values that others draw."""
     values = rng.integers(-3, 4, size).astype(np.float64)
     strange = rng.random(size) < rng.choice([0.02, 0.2])
     return np.where(strange, rng.choice([np.inf, -np.inf, np.nan], size, p=[0.45, 0.45, 0.1]), values)
@@ -177,13 +198,14 @@ def _exponents(dtype: DType) -> int:
 
 
 def _real(dtype: DType) -> DType:
-    return np.zeros((), dtype).real.dtype
+    return np.dtype(dtype.char.lower()) if dtype.kind == "c" else dtype
 
 
-def _fill(rng: np.random.Generator, shape: Shape, dtype: DType, values: Values) -> Array:
+def fill(rng: np.random.Generator, shape: Shape, dtype: DType, values: Values) -> Array:
+    """A contiguous array with what `values` makes; of bool and integers, random ones with extremes among them."""
     size = int(np.prod(shape))
     if dtype.kind == "b":
-        return (rng.random(size) < rng.choice([0.1, 0.5, 1.0])).reshape(shape)
+        return np.asarray(rng.random(size) < rng.choice([0.1, 0.5, 1.0])).reshape(shape)
     if dtype.kind in "iu":
         return _fill_integers(rng, size, dtype).reshape(shape)
     with np.errstate(over="ignore", under="ignore"):
@@ -227,7 +249,7 @@ def arrays(
     values : functions (rng, size, dtype) -> float64 array, one of which makes the values of floats
     layouts : names in `LAYOUTS`, or ``"broadcast"``, which repeats the values along one axis with stride zero
     """
-    a = _fill(draw(seeds()), shape, dtype, draw(st.sampled_from(values)))
+    a = fill(draw(seeds()), shape, dtype, draw(st.sampled_from(values)))
     layout = draw(st.sampled_from(layouts))
     if layout == "broadcast":
         return _broadcast(a, draw(st.integers(0, 3)))
@@ -284,7 +306,10 @@ def _sizes() -> st.SearchStrategy[tuple[int, int]]:
     few, some = st.integers(0, 7), st.integers(1, 40)
     many = st.sampled_from([255, 513, 1030])
     return st.one_of(
-        st.tuples(few, few), st.tuples(some, some), st.tuples(st.integers(1, 6), many), st.tuples(many, st.integers(1, 3))
+        st.tuples(few, few),
+        st.tuples(some, some),
+        st.tuples(st.integers(1, 6), many),
+        st.tuples(many, st.integers(1, 3)),
     )
 
 
@@ -311,9 +336,7 @@ def _shapes() -> st.SearchStrategy[Shape]:
 
 
 @st.composite
-def sums(
-    draw: st.DrawFn, dtypes: Sequence[DType] = SUM_DTYPES, values: Sequence[Values] = SUM_VALUES
-) -> Sum:
+def sums(draw: st.DrawFn, dtypes: Sequence[DType] = SUM_DTYPES, values: Sequence[Values] = SUM_VALUES) -> Sum:
     """Arguments of ``psum``: any shape, dtype, layout and axes."""
     shape = draw(_shapes())
     a = draw(arrays(shape, draw(st.sampled_from(dtypes)), values))

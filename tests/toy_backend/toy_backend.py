@@ -22,7 +22,8 @@ class ToyThreads(Backend):
         return RowBlocks(A, workers)
 
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
-        return serial.sum_states(a, kept, 1)
+        states: NDArray[np.int64] = serial.sum_states(a, kept, 1)
+        return states
 
 
 class RowBlocks(Resident):

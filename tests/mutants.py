@@ -45,30 +45,59 @@ IN_PARALLEL = """\
                     product_task("""
 
 MUTANTS = (
-    Mutant("last row dropped", TEMPLATE, "    for (; i < m; i++) {", "    for (; i < m - 1; i++) {"),
-    Mutant("sign flipped", TEMPLATE, "r0 += a[j] * x[j]; r1", "r0 -= a[j] * x[j]; r1"),
+    Mutant(
+        "last row dropped",
+        TEMPLATE,
+        "    for (; i < m; i++) {\n        const T *a",
+        "    for (; i < m - 1; i++) {\n        const T *a",
+    ),
+    Mutant(
+        "last row dropped, few columns",
+        TEMPLATE,
+        "        for (; i < m; i++)\n            for",
+        "        for (; i < m - 1; i++)\n            for",
+    ),
+    Mutant(
+        "sign flipped",
+        TEMPLATE,
+        "r3 += d[j] * x[j];\n        }\n        y[i]",
+        "r3 -= d[j] * x[j];\n        }\n        y[i]",
+    ),
     Mutant("remainder of a row ignored", TEMPLATE, "for (; j < n; j++) r += a", "for (; j < n - 1; j++) r += a"),
+    Mutant(
+        "remainder of a strided row ignored", TEMPLATE, "for (; j < n; j++, a += cs)", "for (; j < n - 1; j++, a += cs)"
+    ),
     Mutant(
         "remainder of the columns ignored",
         TEMPLATE,
-        "    for (; j < n; j++) {\n        const T *a",
-        "    for (; j < n - 1; j++) {\n        const T *a",
+        "for (; j < n; j++) {\n        const T *a = A",
+        "for (; j < n - 1; j++) {\n        const T *a = A",
     ),
     Mutant(
-        "one vector of x used twice",
+        "remainder of the strided columns ignored",
         TEMPLATE,
-        "s3 += LOAD(d + j) * u; t3 += LOAD(d + j + W) * v;",
-        "s3 += LOAD(d + j) * u; t3 += LOAD(d + j + W) * u;",
+        "for (; j < n; j++) {\n        const T *a = (",
+        "for (; j < n - 1; j++) {\n        const T *a = (",
     ),
+    Mutant("one vector of x used twice", TEMPLATE, "t3 += LOAD(d + j + W) * v;", "t3 += LOAD(d + j + W) * u;"),
+    Mutant("complex: a row's imaginary part lost", TEMPLATE, "t3 += d0 * v;", "t3 += c0 * v;"),
     Mutant(
         "table entry swapped: u16 and u32",
         "ext/products.c",
         "[U16] = form##_u16, [U32] = form##_u32",
         "[U16] = form##_u32, [U32] = form##_u16",
     ),
-    Mutant("table entry swapped: int16 read as uint16", SEAM, '"i2": I16, "u2": U16', '"i2": U16, "u2": I16'),
     Mutant(
-        "bool: last byte ignored", "ext/products.c", "for (; !found && j < n; j++)", "for (; !found && j < n - 1; j++)"
+        "table entry swapped: int16 read as uint16",
+        "ext/convert.c",
+        "case I16: CONVERT(int16_t, D)",
+        "case I16: CONVERT(uint16_t, D)",
+    ),
+    Mutant(
+        "bool: last byte ignored",
+        "ext/products.c",
+        "for (; j < n; j++)\n        if",
+        "for (; j < n - 1; j++)\n        if",
     ),
     Mutant("first worker's block skipped", SEAM, IN_PARALLEL, IN_PARALLEL.replace("first, last", "first + 1, last")),
     Mutant(
@@ -79,10 +108,7 @@ MUTANTS = (
     ),
     Mutant("last worker's sums skipped", SEAM, "for part in range(sets - 1):", "for part in range(sets - 2):"),
     Mutant("out not zeroed", "ext/matvec.c", "        memset(sums, 0, (size_t)(block.m * size));\n", ""),
-    Mutant(
-        "complex: sign of the imaginary product", "ext/matvec.c", "y[i] += u[i] - v[i + 1];", "y[i] += u[i] + v[i + 1];"
-    ),
-    Mutant("byte order ignored", "ext/convert.c", "if (swapped) swap_bytes(k * (1", "if (0) swap_bytes(k * (1"),
+    Mutant("byte order ignored", "ext/convert.c", "size_of(real_of(from)), out);", "1, out);"),
     Mutant("sum: negative addends are positive", "ext/sums.c", "sign = (int64_t)bits >> 63;", "sign = 0;"),
     Mutant(
         "sum: subnormal addends are normal",
@@ -95,30 +121,32 @@ MUTANTS = (
         "rounding: ties away from zero", "ext/round.c", "half && ((q & 1) || any_bit_below(digit, last - 1))", "half"
     ),
     Mutant("rounding: digits below a tie ignored", "ext/round.c", "(q & 1) || any_bit_below(digit, last - 1)", "q & 1"),
-    Mutant(
-        "short cut: last row dropped",
-        "ext/_small.pyx",
-        "        m, n, cnp.PyArray_DATA(A)",
-        "        m - 1, n, cnp.PyArray_DATA(A)",
-    ),
+    Mutant("short cut: dtype ignored", "ext/_small.pyx", "out is None and dtype is None and", "out is None and"),
     Mutant(
         "remainder rows dropped, as in the lecture", "parlinalg/split.py", "i * short + min(i, longer)", "i * short"
     ),
     Mutant(
-        "blocks of rows skip the first",
+        "numpy: first rows skipped",
         "parlinalg/backends/_numpy.py",
         "range(0, A.shape[-2], rows)",
         "range(rows, A.shape[-2], rows)",
     ),
     Mutant(
-        "sum: rounded twice",
-        "parlinalg/api.py",
-        '        return out.dtype.newbyteorder("=")\n',
-        "        return plan.dtype\n",
+        "process: first worker's sums only",
+        "parlinalg/backends/_separate.py",
+        "np.add.reduce(parts, axis=0)",
+        "parts[0]",
     ),
-    Mutant("sum: where is ignored", "parlinalg/api.py", "np.where(mask[index], piece, cast.type(0))", "piece"),
-    Mutant("sum: initial is ignored", "parlinalg/api.py", "        if addend:\n", "        if False:\n"),
-    Mutant("overlap of out and x is ignored", "parlinalg/api.py", "not may_overlap(out, A, x)", "True"),
+    Mutant(
+        "process: x not cut to a worker's rows",
+        "parlinalg/backends/_separate.py",
+        "x[rows.start : rows.stop]",
+        "x[: len(rows)]",
+    ),
+    Mutant("sum: rounded twice", "parlinalg/api.py", 'return out.dtype.newbyteorder("=")', "return plan.dtype"),
+    Mutant("sum: where ignored", "parlinalg/api.py", "np.where(mask[index], piece, cast.type(0))", "piece"),
+    Mutant("sum: initial ignored", "parlinalg/api.py", "        if addend:", "        if False:"),
+    Mutant("overlap of out and x ignored", "parlinalg/api.py", "not may_overlap(out, A, x)", "True"),
 )
 
 

@@ -223,7 +223,7 @@ def _initial(initial: Any, dtype: np.dtype) -> Array:
     value = as_operand("psum", "initial", initial)
     if value.shape != ():
         raise ValueError(f"psum: initial has shape {value.shape}; it must be a scalar")
-    if not (isinstance(initial, (bool, int, float, complex)) or np.can_cast(value.dtype, dtype, "same_kind")):
+    if not (isinstance(initial, (bool, int, float)) or np.can_cast(value.dtype, dtype, "same_kind")):
         raise TypeError(f"psum: initial has dtype {value.dtype}, which cannot be cast to {dtype} by 'same_kind'")
     return value.astype(dtype)
 

@@ -50,7 +50,7 @@ class set_backend:  # noqa: N801  a function to its users
     backend : str or Backend
         A name, ``"auto"``, or an instance of a class in `parlinalg.backends`, such as ``Process(workers=2)``.
     workers : int, optional
-        Number of workers of calls that do not say. None: the backend's own.
+        Number of workers of calls that name neither a backend nor a number. None: the backend's own.
 
     Raises
     ------
@@ -94,12 +94,10 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
     BackendUnavailable
         If the backend that was asked for cannot run here, or refuses this call.
     """
-    default_backend, set_workers = _default.get()
-    if workers is None:
-        workers = set_workers
     reason = "asked for"
     if backend is None:
-        backend = default_backend
+        backend, set_workers = _default.get()
+        workers = set_workers if workers is None else workers
         reason = "chosen by set_backend"
     if backend is None:
         backend = os.environ.get("PARLINALG_BACKEND") or "auto"

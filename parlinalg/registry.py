@@ -72,7 +72,7 @@ def backend_class(name: str) -> type[Backend]:
         module, _, attribute = OURS[name].partition(":")
         return getattr(import_module(module), attribute)
     if name not in _entry_points():
-        close = get_close_matches(name, names(), 1)
+        close = get_close_matches(name.lower(), names(), 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown backend {name!r}; known: 'auto', {', '.join(map(repr, names()))}{hint}")
     found = _entry_points()[name].load()
@@ -120,7 +120,13 @@ def backends() -> dict[str, BackendInfo]:
 
 
 def _info(name: str) -> BackendInfo:
-    kind = backend_class(name)
+    try:
+        kind = backend_class(name)
+    except Exception as error:  # the module of another package may fail in any way; the list goes on without it
+        if name in OURS:
+            raise
+        remedy = "Mend or uninstall the package that declares it"
+        return BackendInfo(name, f"its entry point fails with {type(error).__name__}: {error}. {remedy}", "", 0, ())
     reason = kind.why_not()
     if reason is not None:
         return BackendInfo(name, reason, "", 0, ())

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the process backend needs Linux or macOS")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="the process backend needs Linux or macOS"),
+]
 
 LIMIT = 30  # seconds that no case comes near unless it hangs
 GRACE = 3.0  # seconds in which workers end after their parent, as promised
@@ -89,7 +92,7 @@ def shared_files() -> set[str]:
 
 
 @pytest.mark.parametrize("task", ["spin", "idle"])
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_parent(task: str, end: signal.Signals) -> None:
     before = shared_files()
     code = "check(); tell_workers(); time.sleep(60)"

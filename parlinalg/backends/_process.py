@@ -223,10 +223,11 @@ class Worker:
         self._log = os.fdopen(anonymous_file("parlinalg-log"), "w+b")
         self.link, theirs = socket.socketpair()
         paths = [path or os.getcwd() for path in sys.path if isinstance(path, str)]
-        with theirs:
-            try:
+        command = [sys.executable, "-c", CODE, str(number), str(theirs.fileno()), *paths]
+        try:
+            with theirs:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-c", CODE, str(number), str(theirs.fileno()), *paths],
+                    command,
                     stdin=subprocess.PIPE,  # never written to: it ends when this process does
                     stdout=subprocess.DEVNULL,
                     stderr=self._log,
@@ -235,10 +236,12 @@ class Worker:
                     start_new_session=True,  # Ctrl-C in the terminal is for this process only
                     env=os.environ | {f"{name}_NUM_THREADS": str(threads) for name in THREADS_OF},
                 )
-            except OSError as error:
-                self.link.close()
-                self._log.close()
+        except BaseException as error:  # also Ctrl-C: then a process that has started finds its input ended
+            self.link.close()
+            self._log.close()
+            if isinstance(error, OSError):
                 raise BackendError(f"process: worker {number} could not start: {error}") from error
+            raise
 
     def start(self, call: Call, sources: Sequence[Source]) -> None:
         new = [source for source in sources if source.region.key not in self._known]

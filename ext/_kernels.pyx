@@ -26,25 +26,6 @@ cdef Py_ssize_t INTERRUPT_BYTES = 256 << 20
 
 cdef const Kernels *chosen = kernels_best()
 
-cdef int[64] code_of_type_number
-
-cdef int _fill_codes() except -1:
-    """NumPy's type numbers name C types, several of them of one size."""
-    by_kind = {
-        "b1": BOOL, "i1": I8, "u1": U8, "i2": I16, "u2": U16, "i4": I32, "u4": U32, "i8": I64, "u8": U64,
-        "f2": F16, "f4": F32, "f8": F64, "c8": C64, "c16": C128,
-    }
-    for char in "?bBhHiIlLqQefdFD":
-        dtype = np.dtype(char)
-        code_of_type_number[dtype.num] = by_kind[dtype.kind + str(dtype.itemsize)]
-    code_of_type_number[<int>cnp.NPY_LONGDOUBLE] = LONGDOUBLE
-    code_of_type_number[<int>cnp.NPY_CLONGDOUBLE] = CLONGDOUBLE
-    return 0
-
-
-_fill_codes()
-
-
 def select(name):
     """Use the kernels of one instruction set: "baseline", "avx2" or "avx512"."""
     global chosen
@@ -72,22 +53,6 @@ def openmp_version():
 def table_address():
     """Where the table of kernels in use lies, for `_small`."""
     return <size_t>chosen
-
-
-cdef Matrix matrix_of(cnp.ndarray a, bint vector) noexcept:
-    """The last two axes of an array, or its last one as a column."""
-    cdef Matrix matrix
-    cdef int last = cnp.PyArray_NDIM(a) - 1
-    matrix.data = cnp.PyArray_BYTES(a)
-    matrix.dtype = code_of_type_number[cnp.PyArray_TYPE(a)]
-    matrix.swapped = cnp.PyArray_ISBYTESWAPPED(a)
-    if vector:
-        matrix.m, matrix.rs = cnp.PyArray_DIM(a, last), cnp.PyArray_STRIDE(a, last)
-        matrix.n, matrix.cs = 1, 0
-    else:
-        matrix.m, matrix.rs = cnp.PyArray_DIM(a, last - 1), cnp.PyArray_STRIDE(a, last - 1)
-        matrix.n, matrix.cs = cnp.PyArray_DIM(a, last), cnp.PyArray_STRIDE(a, last)
-    return matrix
 
 
 cdef void broadcast_strides(cnp.ndarray a, int own, const Product *p, Py_ssize_t *strides) noexcept:
@@ -163,7 +128,7 @@ def sum_states(cnp.ndarray a not None, int kept, int workers):
         return states_array
     cdef cnp.ndarray states = states_array
     addends.data = cnp.PyArray_BYTES(a)
-    addends.dtype = code_of_type_number[cnp.PyArray_TYPE(a)]
+    addends.dtype = dtype_of_number(cnp.PyArray_TYPE(a))
     addends.swapped = cnp.PyArray_ISBYTESWAPPED(a)
     addends.ndim = cnp.PyArray_NDIM(a)
     for k in range(addends.ndim):
@@ -220,7 +185,7 @@ def round_states(cnp.ndarray states not None, cnp.ndarray out not None):
     cdef Py_ssize_t i, n = out.size
     cdef int64_t *state = <int64_t *>cnp.PyArray_BYTES(states)
     cdef char *rounded = cnp.PyArray_BYTES(out)
-    cdef int dtype = code_of_type_number[cnp.PyArray_TYPE(out)], flags = 0
+    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(out)), flags = 0
     cdef size_t size = size_of(dtype)
     with nogil:
         for i in range(n):

@@ -1,7 +1,7 @@
 """The short cut of small products: from the call to the kernel in compiled code.
 
-It serves plain float32 and float64 arrays that lie ready for the kernel, in calls that say nothing else; every other
-call goes the general way, with the same result.
+It serves products of one matrix and one vector of the same dtype, in calls that say nothing else; every other call
+goes the general way, with the same result.
 """
 
 import functools
@@ -9,9 +9,8 @@ import functools
 cimport numpy as cnp
 
 from libc.stdlib cimport getenv
-from libc.string cimport memset
 
-from parallel cimport F32, F64, Kernels
+from parallel cimport DTYPES, Kernels, Matrix, matrix_of
 
 from ._kernels import table_address
 
@@ -40,27 +39,21 @@ def enable():
     chosen_elsewhere -= 1
 
 
-cdef inline bint lies_ready(cnp.ndarray a, int ndim, int number):
-    return cnp.PyArray_NDIM(a) == ndim and cnp.PyArray_TYPE(a) == number and cnp.PyArray_ISCARRAY_RO(a)
-
-
-cdef object product(cnp.ndarray A, cnp.ndarray x):
-    """``A @ x``, or None where the general way must be taken."""
-    cdef int number = cnp.PyArray_TYPE(A)
-    if number != cnp.NPY_DOUBLE and number != cnp.NPY_FLOAT:
+cdef object product(cnp.ndarray a, cnp.ndarray b):
+    """``a @ b``, or None where the general way must be taken."""
+    cdef int number = cnp.PyArray_TYPE(a)
+    if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_NDIM(b) != 1 or chosen_elsewhere:
         return None
-    if not (lies_ready(A, 2, number) and lies_ready(x, 1, number)):
-        return None
-    cdef cnp.npy_intp m = cnp.PyArray_DIM(A, 0), n = cnp.PyArray_DIM(A, 1)
-    if cnp.PyArray_DIM(x, 0) != n or m * n >= most or chosen_elsewhere:
+    cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True), y
+    if x.m != A.n or A.m * A.n >= most or A.dtype == DTYPES:
         return None
     if getenv("PARLINALG_BACKEND") != NULL or getenv("PARLINALG_WORKERS") != NULL:
         return None
-    cdef cnp.ndarray y = cnp.PyArray_EMPTY(1, &m, number, 0)
-    memset(cnp.PyArray_DATA(y), 0, cnp.PyArray_NBYTES(y))
-    kernels.by_rows[F64 if number == cnp.NPY_DOUBLE else F32](
-        m, n, cnp.PyArray_DATA(A), n, cnp.PyArray_DATA(x), cnp.PyArray_DATA(y))
-    return y
+    cdef cnp.npy_intp m = A.m
+    cdef cnp.ndarray result = cnp.PyArray_EMPTY(1, &m, number, 0)
+    y = matrix_of(result, True)
+    kernels.matvec(&A, &x, &y)
+    return result
 
 
 def short_cut(general):

@@ -36,6 +36,9 @@
 #define block_store JOIN(block_store, PARLINALG_ISA)
 #define block_sum JOIN(block_sum, PARLINALG_ISA)
 
+/* By accumulator, real ones and BOOL (for which x holds 0 or 255): y[i] += sum_j A[i*lda + j] x[j] by rows, or
+   A[i + j*lda] x[j] by columns; contiguous, aligned, of one dtype. */
+typedef void (*product_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y);
 extern const product_fn row_products[DTYPES], col_products[DTYPES];
 
 /* The same for any strides, in elements; not for BOOL. */

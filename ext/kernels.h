@@ -30,9 +30,6 @@ typedef struct {
     int swapped;
 } Addends;
 
-/* y[i] += sum_j A[i*lda + j] x[j] (by rows) or A[i + j*lda] x[j] (by columns), contiguous, aligned, of one dtype. */
-typedef void (*product_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y);
-
 typedef struct {
     const char *name;
 
@@ -46,9 +43,6 @@ typedef struct {
 
     /* y[i] = sums[i], in the dtype of y. */
     void (*store)(const void *sums, const Matrix *y);
-
-    /* By accumulator: the real ones and BOOL, for which x holds 0 or 255. */
-    const product_fn *by_rows, *by_cols;
 
     /* Adds every element to its state, exactly: states of 73 int64 for floats, of one for integers and bool. Float
        states are left normalised. */

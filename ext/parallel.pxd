@@ -1,4 +1,5 @@
 # The only file that names what parallel regions need besides Cython's own prange.
+cimport numpy as cnp
 from libc.stdint cimport int64_t, uint64_t
 
 
@@ -20,15 +21,11 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t state[64]
         int dtype, swapped
 
-    ctypedef void (*product_fn)(Py_ssize_t m, Py_ssize_t n, const void *A, Py_ssize_t lda, const void *x, void *y) noexcept nogil
-
     ctypedef struct Kernels:
         const char *name
         void (*matvec)(const Matrix *A, const Matrix *x, const Matrix *y) noexcept nogil
         void (*accumulate)(const Matrix *A, const Matrix *x, int loop, void *sums) noexcept nogil
         void (*store)(const void *sums, const Matrix *y) noexcept nogil
-        const product_fn *by_rows
-        const product_fn *by_cols
         void (*sum)(const Addends *a, int64_t *states) noexcept nogil
         uint64_t (*read)(Py_ssize_t n, const uint64_t *words) noexcept nogil
 
@@ -62,3 +59,23 @@ cdef extern from "parallel.h" nogil:
     void before_fork()
     void after_fork_in_parent()
     int threads_allowed(int wanted)
+
+
+cdef extern from "arrays.h" nogil:
+    int dtype_of_number(int number)
+
+
+cdef inline Matrix matrix_of(cnp.ndarray a, bint vector) noexcept:
+    """The last two axes of an array, or its last one as a column."""
+    cdef Matrix matrix
+    cdef int last = cnp.PyArray_NDIM(a) - 1
+    matrix.data = cnp.PyArray_BYTES(a)
+    matrix.dtype = dtype_of_number(cnp.PyArray_TYPE(a))
+    matrix.swapped = cnp.PyArray_ISBYTESWAPPED(a)
+    if vector:
+        matrix.m, matrix.rs = cnp.PyArray_DIM(a, last), cnp.PyArray_STRIDE(a, last)
+        matrix.n, matrix.cs = 1, 0
+    else:
+        matrix.m, matrix.rs = cnp.PyArray_DIM(a, last - 1), cnp.PyArray_STRIDE(a, last - 1)
+        matrix.n, matrix.cs = cnp.PyArray_DIM(a, last), cnp.PyArray_STRIDE(a, last)
+    return matrix

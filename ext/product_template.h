@@ -6,6 +6,12 @@ typedef T V __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_al
 #else
 typedef T V;
 #endif
+/* Keeps v in a register: gcc would rather load it again for each use, and loads are what limits the pairs. */
+#if W > 1 && defined(__x86_64__)
+#define KEEP(v) __asm__("" : "+v"(v))
+#else
+#define KEEP(v)
+#endif
 #define LOAD(p) (*(const V *)(p))
 
 static inline T JOIN(total, N)(V v) {
@@ -155,6 +161,7 @@ static void JOIN(row_pairs, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff
         for (; j + W <= n; j += W) {
             V u = LOAD(x + j), v = LOAD(z + j);
             V a0 = LOAD(a + j), b0 = LOAD(b + j), c0 = LOAD(c + j), d0 = LOAD(d + j);
+            KEEP(a0); KEEP(b0); KEEP(c0); KEEP(d0);
             s0 += a0 * u; t0 += a0 * v;
             s1 += b0 * u; t1 += b0 * v;
             s2 += c0 * u; t2 += c0 * v;
@@ -202,6 +209,7 @@ static void JOIN(col_pairs, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff
 #endif
 
 #undef LOAD
+#undef KEEP
 #undef V
 #undef T
 #undef N

@@ -23,8 +23,6 @@ const Kernels JOIN(kernels, PARLINALG_ISA) = {
     .matvec = block_matvec,
     .accumulate = block_accumulate,
     .store = block_store,
-    .by_rows = row_products,
-    .by_cols = col_products,
     .sum = block_sum,
     .read = read_words,
 };

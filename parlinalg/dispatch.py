@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 from . import _small
 from .backends._base import Backend
@@ -23,8 +23,7 @@ SERIAL_SUM = 20_000
 _small.limit(SERIAL_MATVEC)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """What ``explain`` returns: who computes a call, and why."""
 
     backend: Backend
@@ -113,11 +112,11 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
 
 def _instance(backend: str | Backend) -> Backend | None:
     """The instance that `backend` stands for; None for "auto"."""
+    if isinstance(backend, str):
+        return None if backend == "auto" else default_instance(backend)
     if isinstance(backend, Backend):
         return backend
-    if not isinstance(backend, str):
-        raise TypeError(f"backend is {backend!r}; it must be a name, or an instance of a subclass of Backend")
-    return None if backend == "auto" else default_instance(backend)
+    raise TypeError(f"backend is {backend!r}; it must be a name, or an instance of a subclass of Backend")
 
 
 def _count(chosen: Backend, workers: int | None) -> int:

@@ -59,6 +59,15 @@ def check_out(function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype) 
         raise TypeError(f"{function}: out is a masked array; pass out.data")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}; the result has shape {shape}")
+    if out.dtype != dtype:
+        _check_cast(function, out, dtype)
+    if not out.flags.writeable:
+        raise ValueError(f"{function}: out is read-only")
+    if not out.flags.c_contiguous and _overlaps_itself(out):
+        raise ValueError(f"{function}: out has strides {out.strides}, with which some of its elements share memory")
+
+
+def _check_cast(function: str, out: NDArray[Any], dtype: np.dtype) -> None:
     if out.dtype.kind not in NUMERIC_KINDS:
         raise TypeError(f"{function}: out has dtype {out.dtype}; accepted are bool, integers, floats and complex")
     if not np.can_cast(dtype, out.dtype, "same_kind"):
@@ -66,10 +75,6 @@ def check_out(function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype) 
             f"{function}: out has dtype {out.dtype}; the result has dtype {dtype}, "
             f"which cannot be cast to it by the rule 'same_kind'"
         )
-    if not out.flags.writeable:
-        raise ValueError(f"{function}: out is read-only")
-    if _overlaps_itself(out):
-        raise ValueError(f"{function}: out has strides {out.strides}, with which some of its elements share memory")
 
 
 def _overlaps_itself(a: NDArray[Any]) -> bool:

@@ -102,7 +102,7 @@ def default_instance(name: str) -> Backend:
 
 def usable(name: str) -> bool:
     """Whether the backend called `name` can run here."""
-    return backend_class(name).why_not() is None
+    return name in _instances or backend_class(name).why_not() is None
 
 
 def backends() -> dict[str, BackendInfo]:

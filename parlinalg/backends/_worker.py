@@ -79,8 +79,8 @@ def _run(
 
 
 def send(link: socket.socket, message: Any, files: Sequence[int] = ()) -> None:
-    """Send a message, and open files with it."""
-    body = marshal.dumps(message)
+    """Send a message, and open files with it. None, the usual answer, is sent as nothing but its length."""
+    body = b"" if message is None else marshal.dumps(message)
     data = HEADER.pack(len(body)) + body
     sent = socket.send_fds(link, [data], files) if files else 0
     link.sendall(data[sent:])
@@ -97,7 +97,8 @@ def receive(link: socket.socket) -> tuple[Any, list[int]]:
     header, files, _, _ = socket.recv_fds(link, HEADER.size, MOST_FILES)
     if len(header) < HEADER.size:
         header += _exactly(link, HEADER.size - len(header))
-    return marshal.loads(_exactly(link, *HEADER.unpack(header))), files
+    (length,) = HEADER.unpack(header)
+    return (marshal.loads(_exactly(link, length)) if length else None), files
 
 
 def _exactly(link: socket.socket, nbytes: int) -> bytes:

@@ -190,14 +190,14 @@ class Operator:
         """Every form by the two products of a resident: ``A @ x`` and ``conj(x) @ A``."""
         resident = self._account.resident
         start = time.perf_counter()
-        if self._form == "A":
-            resident.matvec(x, out)
-        elif self._form == "A.T":
-            resident.vecmat(x.conj(), out)
+        operand = x.conj() if self._form in ("A.T", "conj(A)") else x
+        if self._form in ("A", "conj(A)"):
+            resident.matvec(operand, out)
         else:
-            (resident.vecmat if self._form == "A.H" else resident.matvec)(x if self._form == "A.H" else x.conj(), out)
-            if out.dtype.kind == "c":
-                np.conjugate(out, out=out)
+            for index in np.ndindex(x.shape[:-1]):  # vecmat takes one vector
+                resident.vecmat(operand[index], out[index])
+        if self._form in ("A.H", "conj(A)") and out.dtype.kind == "c":
+            np.conjugate(out, out=out)
         self._count(start, 1)
 
     def _count(self, start: float, calls: int) -> None:

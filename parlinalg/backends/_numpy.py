@@ -10,7 +10,7 @@ from ._base import Array, Backend, Resident
 
 __all__ = ["NumPy"]
 
-BLOCK_BYTES = 1 << 20  # of A, cast at a time where its dtype is not the one to compute in
+BLOCK_BYTES = 1 << 20  # of A, cast or aligned at a time where NumPy cannot take it as it lies
 
 
 class NumPy(Backend):
@@ -46,15 +46,37 @@ class ArrayInMemory(Resident):
         multiply(self.A.T, x.conj(), out)
 
     def matmat(self, X: Array, out: Array) -> None:
-        np.matmul(self.A, X, out=out)
+        if stays(self.A, out.dtype):
+            np.matmul(self.A, X, out=out)
+        else:
+            super().matmat(X, out)
 
 
 def multiply(A: Array, x: Array, out: Array) -> None:
-    """``numpy.matvec``, but where A must be cast it is cast a block of rows at a time."""
-    if A.dtype == out.dtype:
+    """``numpy.matvec``, but where that would cast or align all of A, this is done a block at a time."""
+    if stays(A, out.dtype):
         np.matvec(A, x, out=out)
         return
-    rows = max(1, BLOCK_BYTES * A.shape[-2] // max(1, A.size * out.itemsize))
-    for first in range(0, A.shape[-2], rows):
-        block = slice(first, first + rows)
-        np.matvec(A[..., block, :].astype(out.dtype), x, out=out[..., block])
+    most = max(1, BLOCK_BYTES * A.shape[-2] // max(1, A.size * out.itemsize))  # rows
+    if most == 1:
+        multiply_wide(A, x, out)
+        return
+    for first in range(0, A.shape[-2], most):
+        rows = slice(first, first + most)
+        np.matvec(A[..., rows, :].astype(out.dtype), x, out=out[..., rows])
+
+
+def multiply_wide(A: Array, x: Array, out: Array) -> None:
+    """The same by blocks of columns, for rows that are long themselves; sums of float16 are kept in float32."""
+    dtype = np.result_type(out, np.float32) if out.dtype == np.float16 else out.dtype
+    sums = np.zeros(out.shape, dtype)
+    most = max(1, BLOCK_BYTES * A.shape[-1] // max(1, A.size * dtype.itemsize))
+    for first in range(0, A.shape[-1], most):
+        columns = slice(first, first + most)
+        sums += np.matvec(A[..., columns].astype(dtype), x[..., columns].astype(dtype))
+    np.copyto(out, sums, casting="same_kind")
+
+
+def stays(A: Array, dtype: np.dtype) -> bool:
+    """Whether NumPy computes in `dtype` with A as it lies."""
+    return A.dtype == dtype and A.flags.aligned

@@ -1,0 +1,236 @@
+"""The compiled short cut of small products gives what the general way gives, and steps aside when it must."""
+
+from __future__ import annotations
+
+import contextvars
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import parlinalg
+from parlinalg import _small, api, matvec, set_backend
+from parlinalg.backends import NumPy
+from parlinalg.dispatch import SERIAL_MATVEC
+from parlinalg.testing.checks import require_close, require_same_bits, unchanged
+from parlinalg.testing.oracle import exact_matvec
+from parlinalg.testing.strategies import PRODUCT_DTYPES, Product, garbage, lay_out, products, special
+
+general = matvec.__wrapped__  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Notes each time that the general way chooses a backend, which the short cut never does."""
+    calls: list[str] = []
+    choose = api.choose
+
+    def noting(*arguments: Any) -> Any:
+        calls.append("general")
+        return choose(*arguments)
+
+    monkeypatch.setattr(api, "choose", noting)
+    monkeypatch.delenv("PARLINALG_BACKEND", raising=False)
+    monkeypatch.delenv("PARLINALG_WORKERS", raising=False)
+    return calls
+
+
+def test_the_general_way_is_another_function() -> None:
+    assert general is not matvec
+    assert general.__name__ == matvec.__name__ == "matvec"
+    assert matvec.__doc__ == general.__doc__
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (7, 5), (48, 48), (0, 3), (3, 0)])
+def test_small_plain_products_take_the_short_cut(entered: list[str], shape: tuple[int, int], dtype: str) -> None:
+    A, x = np.ones(shape, dtype), np.ones(shape[1], dtype)
+    y = matvec(A, x)
+    assert entered == []
+    require_same_bits(y, general(A, x))
+    assert entered == ["general"]
+
+
+@given(p=products())
+def test_the_bits_are_those_of_the_general_way(p: Product) -> None:
+    with np.errstate(all="ignore"), unchanged(p.A, p.x):
+        y = matvec(p.A, p.x)
+        require_same_bits(y, general(p.A, p.x))
+    require_close(y, exact_matvec(p.A, p.x))
+
+
+@given(p=products(values=(special,)))
+def test_the_bits_of_infinities_and_nan_are_those_of_the_general_way(p: Product) -> None:
+    with np.errstate(all="ignore"):
+        y, expected = matvec(p.A, p.x), general(p.A, p.x)
+    assert (y.shape, y.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("dtype", PRODUCT_DTYPES, ids=str)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 15, 16, 17, 33, 64, 130, 257])
+def test_square_sizes(n: int, dtype: np.dtype) -> None:
+    rng = np.random.default_rng(n)
+    A, x = (rng.integers(0, 2, shape).astype(dtype) for shape in ((n, n), (n,)))
+    require_same_bits(matvec(A, x), general(A, x))
+    require_close(matvec(A, x), exact_matvec(A, x))
+
+
+def test_the_result_is_new_each_time() -> None:
+    A, x = np.eye(4), np.arange(4.0)
+    first, second = matvec(A, x), matvec(A, x)
+    assert first is not second
+    assert not np.shares_memory(first, second)
+    assert not np.shares_memory(first, x)
+    first[:] = 7
+    assert second.tolist() == x.tolist()
+
+
+@given(n=st.integers(1, 40), dtype=st.sampled_from(PRODUCT_DTYPES))
+def test_memory_that_was_used_before_does_not_leak_in(n: int, dtype: np.dtype) -> None:
+    A, x = np.zeros((n, n), dtype), np.zeros(n, dtype)
+    for _ in range(3):
+        used = [garbage((n,), dtype) for _ in range(4)]
+        del used  # NumPy gives the same memory out again
+        assert not matvec(A, x).any()
+
+
+# When it must step aside
+
+
+def test_large_products_go_the_general_way(entered: list[str]) -> None:
+    n = int(SERIAL_MATVEC**0.5) + 1
+    matvec(np.ones((n, n)), np.ones(n))
+    assert entered == ["general"]
+
+
+def test_whatever_is_said_goes_the_general_way(entered: list[str]) -> None:
+    A, x = np.ones((3, 3)), np.ones(3)
+    out = np.empty(3)
+    assert matvec(A, x, out) is out
+    assert matvec(A, x, out=out) is out
+    for options in ({"dtype": float}, {"backend": "numpy"}, {"workers": 1}, {"backend": "auto"}):
+        matvec(A, x, **options)
+    assert len(entered) == 6
+
+
+@pytest.mark.parametrize(
+    ("A", "x"),
+    [
+        ([[1.0, 2.0]], [3.0, 4.0]),
+        (np.ones((2, 3, 3)), np.ones(3)),
+        (np.ones((3, 3)), np.ones((2, 3))),
+        (np.ones((3, 3)), np.ones(3, np.float32)),
+        (np.ones((3, 3)).view(np.matrix), np.ones(3)),
+        (np.ma.masked_array(np.ones((3, 3))), np.ones(3)),
+    ],
+    ids=["lists", "batch", "batch of x", "mixed", "matrix", "masked"],
+)
+def test_other_operands_go_the_general_way(entered: list[str], A: Any, x: Any) -> None:
+    require_same_bits(matvec(A, x), np.matvec(np.asarray(A), np.asarray(x)))
+    assert entered == ["general"]
+
+
+@pytest.mark.parametrize("layout", ["sliced", "unaligned", "byte-swapped", "flipped", "read-only", "Fortran"])
+def test_layouts(layout: str) -> None:
+    A, x = np.arange(12.0).reshape(3, 4), np.arange(4.0)
+    for left, right in ((lay_out(A, layout), x), (A, lay_out(x, layout)), (lay_out(A, layout), lay_out(x, layout))):
+        y = matvec(left, right)
+        assert y.dtype.isnative
+        require_same_bits(y, general(left, right))
+        assert y.tolist() == (A @ x).tolist()
+
+
+@pytest.mark.parametrize(
+    ("A", "x"),
+    [
+        (np.ones((3, 4)), np.ones(3)),
+        (np.ones(3), np.ones(3)),
+        (np.ones((3, 3)), np.ones(())),
+        (np.ones((3, 3)), np.ones((3, 1))),
+        (np.ones((3, 3), object), np.ones(3, object)),
+        (np.ones((3, 3), "M8[s]"), np.ones(3, "M8[s]")),
+        (np.ones((3, 3), "m8[s]"), np.ones(3, "m8[s]")),
+        (np.ones((3, 3), "U1"), np.ones(3, "U1")),
+        (np.ones((3, 3), "V8"), np.ones(3, "V8")),
+    ],
+    ids=lambda a: f"{a.dtype}{a.shape}",
+)
+def test_errors_are_those_of_the_general_way(A: np.ndarray, x: np.ndarray) -> None:
+    with pytest.raises((TypeError, ValueError)) as expected:
+        general(A, x)
+    with pytest.raises(expected.type, match=f"^{re.escape(str(expected.value))}$"):
+        matvec(A, x)
+
+
+def test_wrong_calls_are_type_errors() -> None:
+    for call in (
+        lambda: matvec(),  # type: ignore[call-arg]
+        lambda: matvec(np.eye(2)),  # type: ignore[call-arg]
+        lambda: matvec(A=np.eye(2), x=np.ones(2)),  # type: ignore[call-arg]
+        lambda: matvec(np.eye(2), np.ones(2), None, float),  # type: ignore[misc]
+        lambda: matvec(np.eye(2), np.ones(2), exact=True),  # type: ignore[call-arg]
+    ):
+        with pytest.raises(TypeError, match="argument"):
+            call()
+
+
+# What was chosen elsewhere
+
+
+class Refusing(NumPy):
+    name = "refusing"
+
+    def refuses(self, plan: Any) -> str | None:
+        return "it takes nothing"
+
+
+def test_set_backend_is_respected(entered: list[str]) -> None:
+    A, x = np.ones((3, 3)), np.ones(3)
+    with set_backend(Refusing()):
+        with pytest.raises(parlinalg.BackendUnavailable, match="it takes nothing"):
+            matvec(A, x)
+        with set_backend("numpy"):
+            matvec(A, x)
+        with pytest.raises(parlinalg.BackendUnavailable, match="it takes nothing"):
+            matvec(A, x)
+    assert len(entered) == 3
+    matvec(A, x)
+    assert len(entered) == 3, "the short cut is not taken again after the block"
+
+
+def test_set_backend_that_fails_leaves_the_short_cut(entered: list[str]) -> None:
+    for arguments in (("no such",), ("mpi",), (3,), ("numpy", 2)):
+        with pytest.raises((ValueError, TypeError, parlinalg.BackendUnavailable)):
+            set_backend(*arguments)  # type: ignore[arg-type]
+    matvec(np.ones((3, 3)), np.ones(3))
+    assert entered == []
+
+
+def test_set_backend_as_a_function_is_respected(entered: list[str]) -> None:
+    def body() -> None:
+        set_backend(Refusing())
+        with pytest.raises(parlinalg.BackendUnavailable, match="it takes nothing"):
+            matvec(np.ones((3, 3)), np.ones(3))
+
+    contextvars.Context().run(body)
+    _small.enable()  # that context is gone, and with it what it chose
+
+
+@pytest.mark.parametrize("name", ["PARLINALG_BACKEND", "PARLINALG_WORKERS"])
+def test_the_environment_is_respected(entered: list[str], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    A, x = np.ones((3, 3)), np.ones(3)
+    monkeypatch.setenv(name, "numpy" if name == "PARLINALG_BACKEND" else "1")
+    matvec(A, x)
+    assert entered == ["general"]
+    monkeypatch.setenv(name, "nonsense")
+    if name == "PARLINALG_BACKEND":
+        with pytest.raises(ValueError, match="unknown backend 'nonsense'"):
+            matvec(A, x)
+    monkeypatch.delenv(name)
+    del entered[:]
+    matvec(A, x)
+    assert entered == []

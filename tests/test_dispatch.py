@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import parlinalg
-from parlinalg import BackendUnavailable, explain, matvec, operator, psum, set_backend
+from parlinalg import BackendUnavailable, explain, matvec, operator, psum, registry, set_backend
 from parlinalg.backends import Backend, NumPy, OpenMP, Resident
 from parlinalg.dispatch import SERIAL_MATVEC, choose
 from parlinalg.plan import MatvecPlan, SumPlan, plan_matvec, plan_sum
@@ -195,6 +195,7 @@ def test_auto_takes_the_number_of_workers_that_is_asked_for() -> None:
 
 def test_auto_without_openmp_is_numpy_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OpenMP, "why_not", classmethod(lambda cls: "no OpenMP. Build again"))
+    monkeypatch.setattr(registry, "_instances", {})
     assert chosen() == ("numpy", 1, "backend 'openmp' cannot run here: no OpenMP. Build again")
     assert matvec(A, X).tolist() == [4.0] * 3
 

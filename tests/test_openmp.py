@@ -95,6 +95,19 @@ def test_forks_while_another_thread_computes() -> None:
     assert run(program) == "done"
 
 
+def test_calls_can_be_submitted_in_a_child() -> None:
+    program = """
+        from parlinalg.backends import OpenMP
+        backend = OpenMP()
+        assert backend.submit(right).result()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if backend.submit(right).result(timeout=30) else 1)
+        print(os.waitpid(child, 0)[1])
+    """
+    assert run(program) == "0"
+
+
 def test_several_python_threads_get_the_same_bits() -> None:
     rng = np.random.default_rng(1)
     A, x = rng.standard_normal((300, 301)), rng.standard_normal(301)

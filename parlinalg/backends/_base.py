@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -69,6 +70,7 @@ class Backend(ABC):
     capacity: int | None = None  # the most workers it can use; None: any number
     workers: int | None = None  # how many a call uses that does not say; None: the default of this host
     _queue: ThreadPoolExecutor | None = None
+    _queue_owner = 0  # process that made it
 
     @classmethod
     def why_not(cls) -> str | None:
@@ -121,8 +123,9 @@ class Backend(ABC):
         for one that was submitted later.
         """
         with _QUEUE_LOCK:
-            if self._queue is None:
+            if self._queue is None or self._queue_owner != os.getpid():  # its thread does not outlive a fork
                 self._queue = ThreadPoolExecutor(1, f"parlinalg-{self.name}")
+                self._queue_owner = os.getpid()
             return self._queue.submit(function, *args)
 
     def close(self) -> None:

@@ -1,13 +1,20 @@
-"""One file per backend; the classes load on first use: ``from parlinalg.backends import OpenMP``."""
+"""One file per backend: ``from parlinalg.backends import OpenMP``. Those that need a library load on first use."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._base import Backend, Resident
+from ._numpy import NumPy
+from ._openmp import OpenMP
+
+if TYPE_CHECKING:
+    from ._process import Process
 
 __all__ = ["Backend", "NumPy", "OpenMP", "Process", "Resident"]
 
-_MODULES = {"NumPy": "_numpy", "OpenMP": "_openmp", "Process": "_process"}
+# The others are loaded at once, so that no thread is in the middle of that when another one forks: the child would
+# wait for its import lock for ever.
+_MODULES = {"Process": "_process"}
 
 
 def __getattr__(name: str) -> Any:

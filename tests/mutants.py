@@ -129,8 +129,14 @@ MUTANTS = (
     Mutant(
         "numpy: first rows skipped",
         "parlinalg/backends/_numpy.py",
-        "range(0, A.shape[-2], rows)",
-        "range(rows, A.shape[-2], rows)",
+        "range(0, A.shape[-2], most)",
+        "range(most, A.shape[-2], most)",
+    ),
+    Mutant(
+        "numpy: first columns skipped",
+        "parlinalg/backends/_numpy.py",
+        "range(0, A.shape[-1], most)",
+        "range(most, A.shape[-1], most)",
     ),
     Mutant(
         "process: first worker's sums only",

@@ -17,6 +17,12 @@ from ._kernels import table_address
 cnp.import_array()
 
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
+cdef extern from * nogil:   # of gcc and clang: several threads may count at once where there is no global lock
+    """
+    static void count(int *counter, int change) { __atomic_add_fetch(counter, change, __ATOMIC_SEQ_CST); }
+    """
+    void count(int *counter, int change)
+
 cdef Py_ssize_t most = 0   # elements of A
 cdef int chosen_elsewhere = 0   # how many times set_backend holds
 
@@ -29,14 +35,12 @@ def limit(Py_ssize_t elements):
 
 def disable():
     """Go the general way until `enable` is called as many times."""
-    global chosen_elsewhere
-    chosen_elsewhere += 1
+    count(&chosen_elsewhere, 1)
 
 
 def enable():
     """Take back one `disable`."""
-    global chosen_elsewhere
-    chosen_elsewhere -= 1
+    count(&chosen_elsewhere, -1)
 
 
 cdef object product(cnp.ndarray a, cnp.ndarray b):

@@ -214,9 +214,10 @@ def _axis(axis: Any) -> int | tuple[int, ...] | None:
 
 def _integer_axis(axis: Any) -> int:
     try:
-        return axis.__index__()
+        index: int = axis.__index__()
     except AttributeError:
         raise TypeError(f"psum: axis is {axis!r}; it must be None, an int or a tuple of ints") from None
+    return index
 
 
 def _initial(initial: Any, dtype: np.dtype) -> Array:

@@ -25,11 +25,10 @@ def as_operand(function: str, name: str, value: Any) -> NDArray[Any]:
     ValueError
         For nested sequences of unequal lengths.
     """
-    if type(value) is not np.ndarray:
-        value = _to_array(function, name, value)
-    if value.dtype.kind not in NUMERIC_KINDS:
-        raise TypeError(f"{function}: {name} has dtype {value.dtype}; {ACCEPTED}")
-    return value
+    array: NDArray[Any] = value if type(value) is np.ndarray else _to_array(function, name, value)
+    if array.dtype.kind not in NUMERIC_KINDS:
+        raise TypeError(f"{function}: {name} has dtype {array.dtype}; {ACCEPTED}")
+    return array
 
 
 def _to_array(function: str, name: str, value: Any) -> NDArray[Any]:

@@ -7,6 +7,7 @@ sized as if A were square; 32-bit indices; a size, and a dtype, built into the k
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_4_strides_beyond_32_bits(backend: str, huge: np.ndarray) -> None:
     corners = huge[::far, ::far]
     assert corners.strides[0] > 2**31
     for workers in counts(backend):
-        options = {"backend": backend, "workers": workers}
+        options: dict[str, Any] = {"backend": backend, "workers": workers}
         assert parlinalg.matvec(corners, [1, 10], **options).tolist() == [21, 43]
         assert parlinalg.matvec(corners.T, np.array([1, 10], np.int8), **options).tolist() == [31, 42]
         assert parlinalg.matvec(huge[::far, -2:], [5, 1], **options).tolist() == [2, 4]

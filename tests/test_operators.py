@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def test_the_matrix_is_freed_once(how: str) -> None:
 def test_a_closed_operator_says_so(backend: str) -> None:
     op = operator(A, backend=backend)
     op.close()
-    calls = (
+    calls: tuple[Callable[[], Any], ...] = (
         lambda: op.matvec(X),
         lambda: op.rmatvec(Z),
         lambda: op @ np.ones((4, 2)),
@@ -178,25 +178,27 @@ def test_a_closed_operator_says_so(backend: str) -> None:
 
 
 def test_what_is_no_matrix_is_refused(backend: str) -> None:
-    for value, error, words in (
+    cases: tuple[tuple[Any, type[Exception], str], ...] = (
         (np.ones(3), ValueError, r"operator: A has shape \(3,\); it must have 2 dimensions"),
         (np.ones((2, 2, 2)), ValueError, r"operator: A has shape \(2, 2, 2\); it must have 2 dimensions"),
         (np.ones((2, 2), object), TypeError, "operator: A has dtype object"),
         (Sparse(), TypeError, "operator: A is a sparse Sparse"),
         (None, TypeError, "operator: A is a NoneType"),
-    ):
+    )
+    for value, error, words in cases:
         with pytest.raises(error, match=words):
             operator(value, backend=backend)
 
 
 def test_operands_that_do_not_fit_are_refused(op: parlinalg.Operator) -> None:
-    for call, words in (
+    cases: tuple[tuple[Callable[[], Any], str], ...] = (
         (lambda: op.matvec(Z), r"matvec: x has shape \(5,\); A has shape \(5, 4\)"),
         (lambda: op.rmatvec(X), r"matvec: x has shape \(4,\); A has shape \(4, 5\)"),
         (lambda: op.matmat(X), r"matmat: X has shape \(4,\); the operator has shape \(5, 4\)"),
         (lambda: op @ np.ones((5, 2)), r"matmat: X has shape \(5, 2\); the operator has shape \(5, 4\)"),
         (lambda: np.ones((2, 4)) @ op, r"matmat: X has shape \(4, 2\); the operator has shape \(4, 5\)"),
-    ):
+    )
+    for call, words in cases:
         with pytest.raises(ValueError, match=words):
             call()
     with pytest.raises(TypeError, match="x has dtype object"):

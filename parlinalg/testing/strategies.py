@@ -178,7 +178,7 @@ def _ties(rng: np.random.Generator, size: int, dtype: DType) -> Array:
     half, least = 2.0 ** (-info.nmant - 1), float(info.smallest_subnormal)
     values = np.zeros(size)
     values[:3] = np.array([1.0, half, rng.choice([least, -least, 0.0])])[:size]
-    return rng.permutation(values) * rng.choice([-1.0, 1.0])
+    return np.asarray(rng.permutation(values) * rng.choice([-1.0, 1.0]))
 
 
 def special(rng: np.random.Generator, size: int, dtype: DType) -> Array:

@@ -33,9 +33,12 @@ class RowBlocks(Resident):
 
     def matvec(self, x: Array, out: Array) -> None:
         with ThreadPoolExecutor(len(self.rows)) as pool:
-            tasks = [(copy_context(), self.A[..., rows, :], x, out[..., rows], 1) for rows in self.rows]
-            for task in [pool.submit(context.run, serial.matvec, *arguments) for context, *arguments in tasks]:
+            # Each in a copy of the context, which holds numpy.errstate.
+            for task in [pool.submit(copy_context().run, self.multiply, rows, x, out) for rows in self.rows]:
                 task.result()
+
+    def multiply(self, rows: slice, x: Array, out: Array) -> None:
+        serial.matvec(self.A[..., rows, :], x, out[..., rows], 1)
 
     def vecmat(self, x: Array, out: Array) -> None:
         serial.matvec(self.A.T, x.conj(), out, 1)

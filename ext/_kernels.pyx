@@ -26,6 +26,7 @@ cdef Py_ssize_t INTERRUPT_BYTES = 256 << 20
 
 cdef const Kernels *chosen = kernels_best()
 
+
 def select(name):
     """Use the kernels of one instruction set: "baseline", "avx2" or "avx512"."""
     global chosen
@@ -106,9 +107,8 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
         last = min(first + workers, parts)
         threads = threads_allowed(last - first)
         with nogil:
-            if threads == 1:
-                for part in range(first, last):
-                    product_task(k, &p, split, edges[part], edges[part + 1], first_sums + part * partial)
+            if parts == 1:   # even a parallel region of one thread takes a microsecond
+                product_task(k, &p, split, edges[0], edges[1], first_sums)
             else:
                 for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
                     product_task(k, &p, split, edges[part], edges[part + 1], first_sums + part * partial)
@@ -119,61 +119,55 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
 
 def sum_states(cnp.ndarray a not None, int kept, int workers):
     """Exact sums over all but the first `kept` axes of `a`, on `workers` threads; see `Backend.sum_states`."""
-    cdef Addends addends
-    cdef const Kernels *kernels_ = chosen
-    cdef int k, width = 1 if a.dtype.kind in "biu" else FLOAT_STATE
     shape = (<object>a).shape
-    states_array = np.zeros((*shape[:kept], width), np.int64)
+    cdef int width = 1 if a.dtype.kind in "biu" else FLOAT_STATE
+    cdef cnp.ndarray states = np.zeros((*shape[:kept], width), np.int64)
     if a.size == 0:
-        return states_array
-    cdef cnp.ndarray states = states_array
-    addends.data = cnp.PyArray_BYTES(a)
-    addends.dtype = dtype_of_number(cnp.PyArray_TYPE(a))
-    addends.swapped = cnp.PyArray_ISBYTESWAPPED(a)
-    addends.ndim = cnp.PyArray_NDIM(a)
-    for k in range(addends.ndim):
-        addends.shape[k] = cnp.PyArray_DIM(a, k)
-        addends.stride[k] = cnp.PyArray_STRIDE(a, k)
-        addends.state[k] = cnp.PyArray_STRIDE(states, k) // 8 if k < kept else 0
+        return states
+    cdef int64_t *target = <int64_t *>cnp.PyArray_BYTES(states)
+    cdef Addends addends = addends_of(a, states, kept)
     cdef int rounds = 1 + a.nbytes // (INTERRUPT_BYTES // 4 * workers)
-    if addends.ndim == 0 or workers * rounds == 1:
-        with nogil:
-            kernels_.sum(&addends, <int64_t *>cnp.PyArray_BYTES(states))
-        return states_array
-    cdef int axis = split_axis(shape, workers * rounds)
+    cdef int axis = split_axis(shape, workers * rounds) if workers * rounds > 1 and shape else 0
     cdef int parts = min(<Py_ssize_t>workers * rounds, addends.shape[axis])
     cdef const int64_t[::1] edges = ends(addends.shape[axis], parts)
-    # Threads that share an axis that is kept write states of their own; otherwise each thread needs a set.
-    cdef Py_ssize_t count = states_array.size // width
-    cdef int sets = 1 if axis < kept else min(workers, parts)
-    cdef cnp.ndarray scratch = np.zeros((max(1, sets - 1), count * width if sets > 1 else 0), np.int64)
-    cdef int64_t *target = <int64_t *>cnp.PyArray_BYTES(states)
+    # Along an axis that is kept each part has states of its own; otherwise each thread but the first needs a set.
+    cdef Py_ssize_t step = addends.state[axis], count = states.size // width
+    cdef int sets = 1 if step else min(workers, parts)
+    cdef cnp.ndarray scratch = np.zeros((sets - 1) * states.size, np.int64)
     cdef int64_t *others = <int64_t *>cnp.PyArray_BYTES(scratch)
-    cdef Py_ssize_t step = addends.state[axis]
+    cdef const Kernels *k = chosen
     cdef int first, part, last, threads
     for first in range(0, parts, workers):
         last = min(first + workers, parts)
         threads = threads_allowed(last - first)
         with nogil:
-            if threads == 1:
-                for part in range(first, last):
-                    _sum_part(kernels_, &addends, axis, edges[part], edges[part + 1], part - first, sets, count * width,
-                              target + step * edges[part], others)
+            if parts == 1:
+                sum_part(k, &addends, axis, edges[0], edges[1], target)
             else:
                 for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
-                    _sum_part(kernels_, &addends, axis, edges[part], edges[part + 1], part - first, sets, count * width,
-                              target + step * edges[part], others)
+                    sum_part(k, &addends, axis, edges[part], edges[part + 1],
+                             target + step * edges[part] if sets == 1 or part == first
+                             else others + (part - first - 1) * count * width)
         PyErr_CheckSignals()
     for part in range(sets - 1):
         merge_states(count, width, others + part * count * width, target)
-    return states_array
+    return states
 
 
-cdef void _sum_part(const Kernels *k, const Addends *addends, int axis, Py_ssize_t lo, Py_ssize_t hi, int slot, int sets,
-                    Py_ssize_t size, int64_t *target, int64_t *others) noexcept nogil:
-    """Sum one part, into the states themselves or, from the second thread on, into a set of the thread's own."""
-    cdef Addends part = addends_part(addends, axis, lo, hi)
-    k.sum(&part, target if sets == 1 or slot == 0 else others + (slot - 1) * size)
+cdef Addends addends_of(cnp.ndarray a, cnp.ndarray states, int kept) noexcept:
+    cdef Addends addends
+    cdef int axis
+    addends.data = cnp.PyArray_BYTES(a)
+    addends.dtype = dtype_of_number(cnp.PyArray_TYPE(a))
+    addends.swapped = cnp.PyArray_ISBYTESWAPPED(a)
+    addends.ndim = cnp.PyArray_NDIM(a)
+    addends.shape[0] = 1   # of a scalar, which has no axes
+    addends.state[0] = 0
+    for axis in range(addends.ndim):
+        addends.shape[axis] = cnp.PyArray_DIM(a, axis)
+        addends.stride[axis] = cnp.PyArray_STRIDE(a, axis)
+        addends.state[axis] = cnp.PyArray_STRIDE(states, axis) // 8 if axis < kept else 0
+    return addends
 
 
 def round_states(cnp.ndarray states not None, cnp.ndarray out not None):

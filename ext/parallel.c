@@ -74,11 +74,13 @@ void product_combine(const Kernels *k, const Product *p, ptrdiff_t parts, void *
     }
 }
 
-Addends addends_part(const Addends *a, int axis, ptrdiff_t lo, ptrdiff_t hi) {
+void sum_part(const Kernels *k, const Addends *a, int axis, ptrdiff_t lo, ptrdiff_t hi, int64_t *states) {
     Addends part = *a;
-    part.data += lo * part.stride[axis];
-    part.shape[axis] = hi - lo;
-    return part;
+    if (part.ndim) {
+        part.data += lo * part.stride[axis];
+        part.shape[axis] = hi - lo;
+    }
+    k->sum(&part, states);
 }
 
 void merge_states(ptrdiff_t n, int width, const int64_t *part, int64_t *states) {

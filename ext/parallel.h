@@ -20,8 +20,8 @@ void product_task(const Kernels *k, const Product *p, int split, ptrdiff_t lo, p
 /* y = the sum of `parts` partial results, in their order; they lie one after another and are overwritten. */
 void product_combine(const Kernels *k, const Product *p, ptrdiff_t parts, void *sums);
 
-/* The part lo..hi of one axis. */
-Addends addends_part(const Addends *a, int axis, ptrdiff_t lo, ptrdiff_t hi);
+/* Adds the part lo..hi of one axis to the states of its first element and those that follow. */
+void sum_part(const Kernels *k, const Addends *a, int axis, ptrdiff_t lo, ptrdiff_t hi, int64_t *states);
 
 /* states += part, n of them; float states are then normalised. */
 void merge_states(ptrdiff_t n, int width, const int64_t *part, int64_t *states);

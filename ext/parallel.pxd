@@ -52,7 +52,7 @@ cdef extern from "parallel.h" nogil:
 
     void product_task(const Kernels *k, const Product *p, int split, Py_ssize_t lo, Py_ssize_t hi, void *sums)
     void product_combine(const Kernels *k, const Product *p, Py_ssize_t parts, void *sums)
-    Addends addends_part(const Addends *a, int axis, Py_ssize_t lo, Py_ssize_t hi)
+    void sum_part(const Kernels *k, const Addends *a, int axis, Py_ssize_t lo, Py_ssize_t hi, int64_t *states)
     void merge_states(Py_ssize_t n, int width, const int64_t *part, int64_t *states)
     const char *openmp_version_ "openmp_version"()
     void install_fork_guard()

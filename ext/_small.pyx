@@ -8,6 +8,7 @@ import functools
 
 cimport numpy as cnp
 
+from cpython.contextvars cimport get_value
 from libc.stdlib cimport getenv
 
 from parallel cimport DTYPES, Kernels, Matrix, matrix_of
@@ -17,39 +18,26 @@ from ._kernels import table_address
 cnp.import_array()
 
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
-cdef extern from * nogil:   # of gcc and clang: several threads may count at once where there is no global lock
-    """
-    static void count(int *counter, int change) { __atomic_add_fetch(counter, change, __ATOMIC_SEQ_CST); }
-    """
-    void count(int *counter, int change)
-
 cdef Py_ssize_t most = 0   # elements of A
-cdef int chosen_elsewhere = 0   # how many times set_backend holds
+cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
+cdef object nothing_chosen = None
 
 
-def limit(Py_ssize_t elements):
-    """Take products of fewer than so many elements."""
-    global most
-    most = elements
-
-
-def disable():
-    """Go the general way until `enable` is called as many times."""
-    count(&chosen_elsewhere, 1)
-
-
-def enable():
-    """Take back one `disable`."""
-    count(&chosen_elsewhere, -1)
+def serve(Py_ssize_t elements, variable, default):
+    """Take products of fewer than so many elements where the context variable has its default."""
+    global most, chosen, nothing_chosen
+    most, chosen, nothing_chosen = elements, variable, default
 
 
 cdef object product(cnp.ndarray a, cnp.ndarray b):
     """``a @ b``, or None where the general way must be taken."""
     cdef int number = cnp.PyArray_TYPE(a)
-    if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_NDIM(b) != 1 or chosen_elsewhere:
+    if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_NDIM(b) != 1:
         return None
     cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True), y
     if x.m != A.n or A.m * A.n >= most or A.dtype == DTYPES:
+        return None
+    if get_value(chosen) is not nothing_chosen:
         return None
     if getenv("PARLINALG_BACKEND") != NULL or getenv("PARLINALG_WORKERS") != NULL:
         return None

@@ -20,8 +20,6 @@ __all__ = ["Choice", "choose", "set_backend"]
 SERIAL_MATVEC = 100_000
 SERIAL_SUM = 20_000
 
-_small.limit(SERIAL_MATVEC)
-
 
 class Choice(NamedTuple):
     """What ``explain`` returns: who computes a call, and why."""
@@ -35,7 +33,9 @@ class Choice(NamedTuple):
         return f"{self.backend.name}, {self.workers} worker{plural}: {self.reason}"
 
 
-_default: ContextVar[tuple[str | Backend | None, int | None]] = ContextVar("parlinalg_backend", default=(None, None))
+_NOTHING: tuple[str | Backend | None, int | None] = (None, None)
+_default = ContextVar("parlinalg_backend", default=_NOTHING)
+_small.serve(SERIAL_MATVEC, _default, _NOTHING)
 
 
 class set_backend:  # noqa: N801  a function to its users
@@ -71,14 +71,12 @@ class set_backend:  # noqa: N801  a function to its users
         if workers is not None:
             resolve_workers(workers, None if chosen is None else chosen.capacity)
         self._token: Token[tuple[str | Backend | None, int | None]] = _default.set((backend, workers))
-        _small.disable()
 
     def __enter__(self) -> set_backend:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
         _default.reset(self._token)
-        _small.enable()
 
 
 def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: int | None) -> Choice:

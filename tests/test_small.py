@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import parlinalg
-from parlinalg import _small, api, matvec, set_backend
+from parlinalg import api, matvec, set_backend
 from parlinalg.backends import NumPy
 from parlinalg.dispatch import SERIAL_MATVEC
 from parlinalg.testing.checks import require_close, require_same_bits, unchanged
@@ -219,7 +219,6 @@ def test_set_backend_as_a_function_is_respected(entered: list[str]) -> None:
             matvec(np.ones((3, 3)), np.ones(3))
 
     contextvars.Context().run(body)
-    _small.enable()  # that context is gone, and with it what it chose
 
 
 @pytest.mark.parametrize("name", ["PARLINALG_BACKEND", "PARLINALG_WORKERS"])

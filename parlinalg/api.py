@@ -278,9 +278,7 @@ def _round(states: NDArray[np.int64], dtype: np.dtype) -> Array:
     return round_states(states, dtype)
 
 
-def explain(
-    A: ArrayLike, x: ArrayLike, *, backend: str | Backend | None = None, workers: int | None = None
-) -> Choice:
+def explain(A: ArrayLike, x: ArrayLike, *, backend: str | Backend | None = None, workers: int | None = None) -> Choice:
     """Who would compute ``matvec(A, x)``, with how many workers, and why; nothing is computed.
 
     Parameters are those of `matvec`, and so is what is raised.

@@ -102,9 +102,8 @@ class ExactProduct:
         if self.bound is None or self.limit is None:
             return 0.0 if int(computed) == int(exact) else math.inf
         bound = self.bound[index]
-        if not np.isfinite(computed):
-            overflow = self.limit[index] > _largest(parts.dtype) and not np.isnan(computed)
-            return 0.0 if overflow else math.inf
+        if not np.isfinite(computed):  # of either sign, or NaN: partial sums may overflow to both sides
+            return 0.0 if self.limit[index] > _largest(parts.dtype) else math.inf
         error = abs(_fraction(computed) - exact)
         return 0.0 if error == 0 else float(min(error / bound, Fraction(10**9))) if bound else math.inf
 
@@ -145,7 +144,11 @@ def exact_matvec(A: Array, x: Array, dtype: np.dtype[Any] | None = None) -> Exac
     magnitude = _scaled(_dot(abs(A_int), abs(x_int)), unit)
     if dtype.kind == "c":
         value, magnitude = (np.stack([all_[..., 0::2], all_[..., 1::2]], axis=-1) for all_ in (value, magnitude))
-    return ExactProduct(dtype, value, _bound(value, magnitude, A.shape[-1], A.dtype), magnitude)
+    bound = _bound(value, magnitude, A.shape[-1], A.dtype)
+    limit = abs(value) + bound if A.dtype == np.float16 else magnitude  # its sums, in float32, cannot overflow
+    if dtype.kind == "c":  # BLAS multiplies by 1 + 0j at last, and so makes a NaN of the part beside an infinity
+        limit = np.broadcast_to(np.max(limit, axis=-1, keepdims=True, initial=0), limit.shape)
+    return ExactProduct(dtype, value, bound, np.asarray(limit, dtype=object))
 
 
 def _bound(value: NDArray[Any], magnitude: NDArray[Any], n: int, real: np.dtype[Any]) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """parlinalg: one NumPy-like call for parallel matrix-vector products and sums, on any hardware."""
 
 from .api import explain, matvec, psum
+from .compare import Comparison, compare
 from .dispatch import set_backend
 from .errors import BackendError, BackendUnavailable, ClosedError, ParlinalgError
 from .operators import Operator, operator
@@ -14,9 +15,11 @@ __all__ = [
     "BackendInfo",
     "BackendUnavailable",
     "ClosedError",
+    "Comparison",
     "Operator",
     "ParlinalgError",
     "backends",
+    "compare",
     "default_workers",
     "explain",
     "matvec",

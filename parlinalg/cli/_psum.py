@@ -1,0 +1,37 @@
+"""``parlinalg psum``: the correctly rounded sum of a file."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..api import psum
+from ._arguments import add_call_options, load, write
+
+if TYPE_CHECKING:
+    from ._arguments import Commands
+
+__all__ = ["add_to"]
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    text = "sum an array in a .npy file, rounded once"
+    parser = commands.add_parser("psum", help=text, description=text)
+    parser.add_argument("a", help=".npy file of the array")
+    parser.add_argument("--axis", type=int, nargs="+", metavar="AXIS", help="axes to sum over; default: all")
+    parser.add_argument("--keepdims", action="store_true", help="keep the axes that are summed over, with length 1")
+    add_call_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    result = psum(
+        load(arguments.a),
+        axis=None if arguments.axis is None else tuple(arguments.axis),
+        dtype=arguments.dtype,
+        keepdims=arguments.keepdims,
+        backend=arguments.backend,
+        workers=arguments.workers,
+    )
+    return write(arguments.output, result)

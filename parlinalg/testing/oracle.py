@@ -287,8 +287,9 @@ def round_to(total: int, exponent: int, dtype: np.dtype[Any]) -> tuple[Any, bool
 
     Examples
     --------
-    >>> round_to(2**24 + 1, 0, np.dtype(np.float32))
-    (np.float32(16777216.0), False)
+    >>> value, overflows = round_to(2**24 + 1, 0, np.dtype(np.float32))
+    >>> int(value), overflows
+    (16777216, False)
     """
     if total == 0:
         return dtype.type(0.0), False

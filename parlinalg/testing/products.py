@@ -31,6 +31,17 @@ class ProductTests(Base):
     def test_matvec_of_integers_and_bool_is_exact(self, p: draw.Product) -> None:
         self.check_products(p.A, p.x, exact_matvec(p.A, p.x))
 
+    def test_matvec_beyond_the_blocks_of_kernels(self) -> None:
+        for m, n in ((8209, 3), (3, 8209), (130, 130)):
+            ones = (np.arange(m)[:, np.newaxis] + 3 * np.arange(n)) % 97 == 0
+            counted = ones.sum(axis=1)  # below 97, so exact in every dtype
+            for dtype in draw.PRODUCT_DTYPES:
+                for layout in ("C", "Fortran", "sliced", "flipped"):
+                    A, x = draw.lay_out(ones.astype(dtype), layout), np.ones(n, dtype)
+                    for workers, y in self.products(A, x).items():
+                        context = f"{workers} workers, {layout}, {(m, n)}"
+                        require_same_bits(y, counted.astype(dtype), context)
+
     @statement(p=draw.products())
     def test_matvec_has_the_shape_and_dtype_of_numpy(self, p: draw.Product) -> None:
         with np.errstate(all="ignore"):

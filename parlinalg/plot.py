@@ -22,7 +22,7 @@ MARKERS = "osD^vPX"
 PLACING = 1.5  # times the duration without placing, from which on placing has a line of its own
 
 
-def figure(width: float = 8.0, height: float = 5.5) -> Figure:
+def figure(width: float = 9.0, height: float = 5.5) -> Figure:
     """An empty figure, in inches, that needs no display.
 
     Raises
@@ -122,8 +122,8 @@ def _cache(axes: Axes, rows: Sequence[Row], cache: int) -> None:
 def _label(axes: Axes, rows: Sequence[Row], title: str | None) -> None:
     axes.set_title(title or f"Matrix-vector product, {rows[0].dtype}", loc="left")
     axes.set_xlabel("size n of the n x n matrix")
-    axes.set_ylabel("duration of one product")
+    axes.set_ylabel("duration of one product, in seconds")
     axes.grid(which="major", color="#E5E5E5", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)

@@ -64,7 +64,7 @@ class Comparison:
         return tuple(row for row in self.rows if not row.agrees)
 
     def table(self, title: str | None = None) -> Group:
-        """The rows as a table that the package rich prints: ``rich.print(comparison.table())``.
+        """The rows as a table under a `title`, for the package rich: ``rich.print(comparison.table())``.
 
         Raises
         ------

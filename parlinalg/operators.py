@@ -141,12 +141,12 @@ class Operator:
 
     @property
     def T(self) -> Operator:
-        """The transpose: a view of the same placed matrix."""
+        """The transpose, as a view of the same placed matrix."""
         return self._view({"A": "A.T", "A.T": "A", "A.H": "conj(A)", "conj(A)": "A.H"}, self.shape[::-1])
 
     @property
     def H(self) -> Operator:
-        """The conjugate transpose: a view of the same placed matrix."""
+        """The conjugate transpose, as a view of the same placed matrix."""
         return self._view({"A": "A.H", "A.H": "A", "A.T": "conj(A)", "conj(A)": "A.T"}, self.shape[::-1])
 
     def __matmul__(self, other: ArrayLike) -> Array:

@@ -91,12 +91,12 @@ class Backend(ABC):
         return ()
 
     def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
-        """None, or why it cannot run this call, for example ``"device 'X' has no float64"``."""
+        """None, or why it cannot run a call with this `plan`, for example ``"device 'X' has no float64"``."""
         return None
 
     @abstractmethod
     def place(self, A: Array, workers: int) -> Resident:
-        """Put a matrix, shape (..., m, n), on `workers` workers."""
+        """Put a matrix `A`, shape (..., m, n), on `workers` workers."""
 
     @abstractmethod
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
@@ -105,6 +105,8 @@ class Backend(ABC):
         Parameters
         ----------
         a : bool, integer or real array, any strides and byte order
+        kept : int
+        workers : int
 
         Returns
         -------
@@ -112,7 +114,7 @@ class Backend(ABC):
         """
 
     def matvec(self, A: Array, x: Array, out: Array, workers: int) -> None:
-        """Write ``A @ x`` into `out`: place, multiply, close. Overridden where that costs more than the product."""
+        """Write ``A @ x`` into `out`, on `workers` workers: place, multiply, close. Overridden where that is slow."""
         with self.place(A, workers) as resident:
             resident.matvec(x, out)
 

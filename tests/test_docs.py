@@ -9,7 +9,6 @@ import inspect
 import os
 import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -69,6 +68,7 @@ def run_page(page: Path, folder: Path, environment: dict[str, str]) -> subproces
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if list(pages.blocks_of(page))], ids=lambda page: page.stem)
 def test_page_runs_as_printed(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     done = run_page(page, tmp_path, environment)
@@ -256,6 +256,7 @@ def test_a_wrong_docstring_is_seen(old: str, new: str, fault: str) -> None:
 # Site
 
 
+@pytest.mark.slow
 def test_site_builds_without_warnings(tmp_path: Path) -> None:
     if importlib.util.find_spec("sphinx") is None:
         pytest.skip('the site needs Sphinx. Install it: pip install "parlinalg[docs]"')
@@ -270,4 +271,3 @@ def test_site_builds_without_warnings(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "html/reference.html").read_text(encoding="utf-8")
     assert "numpy.matvec" in text
-    shutil.rmtree(tmp_path / "html")

@@ -102,15 +102,17 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
         sums = np.zeros(partial * parts + 16, np.uint8)
         first_sums = <char *>((<size_t>cnp.PyArray_BYTES(sums) + 15) & ~<size_t>15)
     cdef const Kernels *k = chosen
-    cdef int first, part, last, threads
+    cdef int first, part, last, threads, processor
     for first in range(0, parts, workers):
         last = min(first + workers, parts)
         threads = threads_allowed(last - first)
+        processor = current_processor()
         with nogil:
             if parts == 1:   # even a parallel region of one thread takes a microsecond
                 product_task(k, &p, split, edges[0], edges[1], first_sums)
             else:
                 for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
+                    stay_off(processor)
                     product_task(k, &p, split, edges[part], edges[part + 1], first_sums + part * partial)
         PyErr_CheckSignals()
     if split == SPLIT_COLUMNS:
@@ -136,15 +138,17 @@ def sum_states(cnp.ndarray a not None, int kept, int workers):
     cdef cnp.ndarray scratch = np.zeros((sets - 1) * states.size, np.int64)
     cdef int64_t *others = <int64_t *>cnp.PyArray_BYTES(scratch)
     cdef const Kernels *k = chosen
-    cdef int first, part, last, threads
+    cdef int first, part, last, threads, processor
     for first in range(0, parts, workers):
         last = min(first + workers, parts)
         threads = threads_allowed(last - first)
+        processor = current_processor()
         with nogil:
             if parts == 1:
                 sum_part(k, &addends, axis, edges[0], edges[1], target)
             else:
                 for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
+                    stay_off(processor)
                     sum_part(k, &addends, axis, edges[part], edges[part + 1],
                              target + step * edges[part] if sets == 1 or part == first
                              else others + (part - first - 1) * count * width)
@@ -202,9 +206,10 @@ def read(cnp.ndarray a not None, int workers):
     cdef const uint64_t *data = <const uint64_t *>cnp.PyArray_BYTES(a)
     cdef const Kernels *k = chosen
     cdef uint64_t checksum = 0
-    cdef int part, threads = threads_allowed(workers)
+    cdef int part, threads = threads_allowed(workers), processor = current_processor()
     with nogil:
         for part in prange(workers, num_threads=threads, schedule="static", chunksize=1):
+            stay_off(processor)
             checksum |= k.read(edges[part + 1] - edges[part], data + edges[part])
     return checksum
 

@@ -1,6 +1,11 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE   /* for sched_setaffinity */
+#endif
+
 #include "parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #ifdef _OPENMP
@@ -120,9 +125,33 @@ int threads_allowed(int wanted) {
     return wanted;
 }
 
+#if defined(__linux__)
+
+int current_processor(void) { return sched_getcpu(); }
+
+void stay_off(int processor) {
+    static _Thread_local int avoided = -1;
+    static _Thread_local cpu_set_t allowed;   /* when the thread was made */
+    if (omp_get_thread_num() == 0 || processor < 0 || processor == avoided || processor >= CPU_SETSIZE) return;
+    if (avoided < 0 && sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    avoided = processor;
+    cpu_set_t others = allowed;
+    CPU_CLR(processor, &others);
+    if (CPU_COUNT(&others)) sched_setaffinity(0, sizeof others, &others);
+}
+
+#else
+
+int current_processor(void) { return -1; }
+void stay_off(int processor) { (void)processor; }
+
+#endif
+
 #else
 
 const char *openmp_version(void) { return ""; }
+int current_processor(void) { return -1; }
+void stay_off(int processor) { (void)processor; }
 void install_fork_guard(void) {}
 void before_fork(void) {}
 void after_fork_in_parent(void) {}

@@ -35,6 +35,11 @@ const char *openmp_version(void);
 void install_fork_guard(void);
 void before_fork(void);
 void after_fork_in_parent(void);
+/* Linux likes to wake a thread where its waker runs; that one then waits for it, spinning, in its way: regions of 20 us
+   took 5 ms. So each thread of a region calls this first, with where the caller ran just before, and stays off that
+   processor (docs: measurements, "threads that wake in each other's way"). */
+void stay_off(int processor);
+int current_processor(void);
 /* How many threads a region of this thread may use if it wants `wanted`; call right before the region. */
 int threads_allowed(int wanted);
 

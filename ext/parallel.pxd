@@ -59,6 +59,8 @@ cdef extern from "parallel.h" nogil:
     void before_fork()
     void after_fork_in_parent()
     int threads_allowed(int wanted)
+    void stay_off(int processor)
+    int current_processor()
 
 
 cdef extern from "arrays.h" nogil:

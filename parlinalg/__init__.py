@@ -1,5 +1,6 @@
 """parlinalg: one NumPy-like call for parallel matrix-vector products and sums, on any hardware."""
 
+from . import _load  # noqa: F401  first: it loads what the others import
 from .api import explain, matvec, psum
 from .compare import Comparison, compare
 from .dispatch import set_backend

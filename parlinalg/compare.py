@@ -169,8 +169,10 @@ def _problems(
 
 
 def _given(A: ArrayLike | None, x: ArrayLike | None, sizes: Sequence[int] | None) -> Problem:
-    if A is None or x is None or sizes is not None:
-        raise ValueError("compare: only one of A, x and sizes was left out; pass A and x, or sizes")
+    if A is None or x is None:
+        raise ValueError(f"compare: {'A' if A is None else 'x'} is missing; pass both A and x, or neither")
+    if sizes is not None:
+        raise ValueError("compare: sizes is of random matrices; pass it without A and x")
     matrix, vector = as_operand("compare", "A", A), as_operand("compare", "x", x)
     if matrix.ndim != 2 or vector.ndim != 1:
         raise ValueError(f"compare: A has shape {matrix.shape} and x {vector.shape}; they must be (m, n) and (n,)")

@@ -19,6 +19,7 @@ __all__ = ["durations", "figure"]
 # Okabe and Ito's colours, which colour-blind readers can tell apart; grey and black are left for NumPy and the ceiling.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
 MARKERS = "osD^vPX"
+GREYS = {"numpy.matvec": "#555555", "numpy.dot": "#999999"}
 PLACING = 1.5  # times the duration without placing, from which on placing has a line of its own
 
 
@@ -88,8 +89,8 @@ def _side(row: Row) -> float:
 
 def _line(axes: Axes, rows: Sequence[Row], index: int) -> None:
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-    if rows[0].backend.startswith("numpy."):
-        colour = "#555555"
+    if rows[0].backend in GREYS:
+        colour = GREYS[rows[0].backend]
     sides = [_side(row) for row in rows]
     best = [min(row.seconds, row.seconds_with_placing) for row in rows]
     axes.loglog(sides, best, color=colour, marker=marker, markersize=5, linewidth=1.6, label=_name(rows[-1]))
@@ -106,8 +107,11 @@ def _name(row: Row) -> str:
 def _ceiling(axes: Axes, rows: Sequence[Row], bandwidth: float) -> None:
     """Duration of reading the operands from memory."""
     by_side = dict(sorted((_side(row), row.nbytes / bandwidth) for row in rows))
-    label = f"memory bandwidth, {bandwidth / 1e9:.0f} GB/s"
-    axes.loglog(list(by_side), list(by_side.values()), color="black", linestyle="--", linewidth=1.2, label=label)
+    label = f"reading memory, {bandwidth / 1e9:.0f} GB/s"
+    if len(by_side) == 1:
+        axes.axhline(*by_side.values(), color="black", linestyle="--", linewidth=1.2, label=label)
+    else:
+        axes.loglog(list(by_side), list(by_side.values()), color="black", linestyle="--", linewidth=1.2, label=label)
 
 
 def _cache(axes: Axes, rows: Sequence[Row], cache: int) -> None:
@@ -120,9 +124,14 @@ def _cache(axes: Axes, rows: Sequence[Row], cache: int) -> None:
 
 
 def _label(axes: Axes, rows: Sequence[Row], title: str | None) -> None:
-    axes.set_title(title or f"Matrix-vector product, {rows[0].dtype}", loc="left")
+    from matplotlib import ticker
+
+    axes.set_title(title or f"How long one matrix-vector product takes, {rows[0].dtype}", loc="left")
     axes.set_xlabel("size n of the n x n matrix")
-    axes.set_ylabel("duration of one product, in seconds")
+    axes.set_ylabel("duration of one product")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter(ticker.EngFormatter("s"))
     axes.grid(which="major", color="#E5E5E5", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -75,7 +75,7 @@ def _measured(rows: list[Row], width: int, title: str | None) -> Table:
 
 
 HEADINGS = (
-    "work-\ners",
+    "\nworkers",
     "matrix\nin place",
     "x\nNumPy",
     "placed each\ntime",

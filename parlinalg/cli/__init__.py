@@ -32,9 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ParlinalgError, ArithmeticError, ImportError, MemoryError, OSError, TypeError, ValueError) as error:
-        print(f"parlinalg: error: {error or type(error).__name__}", file=sys.stderr)
+        print(f"parlinalg: error: {_one_line(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["add_call_options", "load", "write"]
+__all__ = ["add_call_options", "load", "whole_file", "write"]
 
 
 def add_call_options(parser: argparse.ArgumentParser) -> None:
@@ -37,21 +40,31 @@ def load(path: str) -> NDArray[Any]:
 
 
 def write(path: str | None, result: Any) -> int:
-    """Write a result whole or not at all, or print it; return the exit status."""
-    if path is None:
-        print(result)
+    """Write a result to a file, or print all of it, with all digits; return the exit status."""
+    if path is not None:
+        with whole_file(path) as file:
+            np.save(file, result)
         return 0
-    target = Path(path)
-    file, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    with np.printoptions(threshold=sys.maxsize, floatmode="unique", linewidth=100):
+        print(result)
+    return 0
+
+
+@contextmanager
+def whole_file(path: str) -> Iterator[IO[bytes]]:
+    """A new file that takes its name at the end: it is written whole, or what was there before stays."""
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{path} is a folder or a device; pass the name of a file")
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
     try:
-        with os.fdopen(file, "wb") as stream:
-            np.save(stream, result)
+        with os.fdopen(handle, "wb") as file:
+            yield file
         os.chmod(name, 0o666 & ~_umask())  # as if it had been opened under its own name
         os.replace(name, target)
     except BaseException:  # also Ctrl-C: nothing half-written stays
         os.unlink(name)
         raise
-    return 0
 
 
 def _umask() -> int:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compare import Comparison, compare
-from ..plot import durations
+from ..plot import durations, figure
 from ..profile import last_level_cache
-from ._arguments import load
+from ..rows import Row
+from ._arguments import load, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ._arguments import Commands
 
 __all__ = ["add_to"]
@@ -35,8 +34,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--backends", type=_names, metavar="NAME,...", help="default: auto and every backend")
     parser.add_argument("--workers", type=int, metavar="N", help="default: that of this host; -1: all CPUs")
     parser.add_argument("--quick", action="store_true", help="fewer sizes, and less time for each")
-    parser.add_argument("--plot", metavar="FILE", help="picture to draw: duration against size, both on log scales")
-    parser.add_argument("--json", metavar="FILE", help="file for the figures")
+    text = "picture to draw, .png, .svg or .pdf: duration against size, both on log scales"
+    parser.add_argument("--plot", type=_picture, metavar="FILE", help=text)
+    parser.add_argument("--json", metavar="FILE", help="file for the figures, in seconds and bytes per second")
     parser.set_defaults(run=_run)
 
 
@@ -48,11 +48,38 @@ def _names(text: str) -> list[str]:
     return text.split(",")
 
 
+def _picture(text: str) -> str:
+    if not text.endswith((".png", ".svg", ".pdf")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png, .svg or .pdf")
+    return text
+
+
 def _run(arguments: argparse.Namespace) -> int:
     console = _console()
     given = [load(path) for path in (arguments.A, arguments.x) if path is not None]
+    with ExitStack() as stack:
+        # Opened before anything is measured: who waited a minute wants no error about a folder that is not there.
+        files = {
+            name: stack.enter_context(whole_file(path))
+            for name in ("plot", "json")
+            if (path := getattr(arguments, name)) is not None
+        }
+        if "plot" in files:
+            figure()
+        result = _compare(console, given, arguments)
+        console.print(result.table())
+        if "json" in files:
+            files["json"].write(_json(result).encode())
+        if "plot" in files:
+            durations(result.rows, result.bandwidth, files["plot"].name, cache=last_level_cache())
+    for row in result.disagreements:
+        print(f"parlinalg: error: {_disagreement(row)}", file=sys.stderr)
+    return 1 if result.disagreements else 0
+
+
+def _compare(console: Any, given: list[Any], arguments: argparse.Namespace) -> Comparison:
     with _progress(console) as report:
-        result = compare(
+        return compare(
             *given,
             sizes=arguments.sizes,
             dtype=arguments.dtype,
@@ -61,14 +88,13 @@ def _run(arguments: argparse.Namespace) -> int:
             quick=arguments.quick,
             progress=report,
         )
-    console.print(result.table())
-    if arguments.json is not None:
-        _write_json(arguments.json, result)
-    if arguments.plot is not None:
-        durations(result.rows, result.bandwidth, arguments.plot, cache=last_level_cache())
-    for row in result.disagreements:
-        print(f"parlinalg: error: {row.backend} is wrong at {row.m} x {row.n} {row.dtype}", file=sys.stderr)
-    return 1 if result.disagreements else 0
+
+
+def _disagreement(row: Row) -> str:
+    return (
+        f"{row.backend} is WRONG at {row.m} x {row.n}, {row.dtype}: its result deviates from the exact one by "
+        f"{row.deviation:.3g} times the error bound"
+    )
 
 
 def _console() -> Any:
@@ -79,22 +105,25 @@ def _console() -> Any:
     return Console() if sys.stdout.isatty() else Console(width=120)
 
 
-def _progress(console: Any) -> AbstractContextManager[Callable[[float, str], None]]:
+@contextmanager
+def _progress(console: Any) -> Iterator[Callable[[float, str], None]]:
     from rich.progress import Progress
 
-    @contextmanager
-    def bar() -> Iterator[Callable[[float, str], None]]:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("", total=1.0)
-            yield lambda share, what: progress.update(task, completed=share, description=what)
-
-    return bar()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=1.0)
+        yield lambda share, what: progress.update(task, completed=share, description=what)
 
 
-def _write_json(path: str, result: Comparison) -> None:
+def _json(result: Comparison) -> str:
     figures = {
-        "rows": [asdict(row) for row in result.rows],
+        "rows": [_figures(row) for row in result.rows],
         "unavailable": dict(result.unavailable),
         "bandwidth": result.bandwidth,
     }
-    Path(path).write_text(json.dumps(figures, indent=1) + "\n")
+    return json.dumps(figures, indent=1, allow_nan=False) + "\n"
+
+
+def _figures(row: Row) -> dict[str, Any]:
+    """JSON has no infinity, which is the deviation of what no bound allows: null stands for it."""
+    numbers = {name: None if value in (math.inf, -math.inf) else value for name, value in asdict(row).items()}
+    return {**numbers, "agrees": row.agrees}

@@ -19,7 +19,7 @@ def add_to(commands: Commands) -> None:
     text = "sum an array in a .npy file, rounded once"
     parser = commands.add_parser("psum", help=text, description=text)
     parser.add_argument("a", help=".npy file of the array")
-    parser.add_argument("--axis", type=int, nargs="+", metavar="AXIS", help="axes to sum over; default: all")
+    parser.add_argument("--axis", type=int, action="append", help="to sum over; repeat for several; default: all")
     parser.add_argument("--keepdims", action="store_true", help="keep the axes that are summed over, with length 1")
     add_call_options(parser)
     parser.set_defaults(run=_run)

@@ -47,8 +47,9 @@ class _Account:
         self.nbytes = A.nbytes
         self.calls = 0
         self.seconds = 0.0
+        self._resident: Resident | None = None  # stays so where placing fails
         start = time.perf_counter()
-        self._resident: Resident | None = choice.backend.place(A, choice.workers)
+        self._resident = choice.backend.place(A, choice.workers)
         self.seconds_placing = time.perf_counter() - start
 
     @property

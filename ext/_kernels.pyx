@@ -21,8 +21,11 @@ cnp.import_array()
 
 FLOAT_DIGITS = FLOAT_STATE
 
-# Bytes that one thread reads between two looks for Ctrl-C: some 20 ms, a small part of what a person notices.
-cdef Py_ssize_t INTERRUPT_BYTES = 256 << 20
+cdef Py_ssize_t PART_BYTES = 256 << 10   # of one part: some 10 us, the most that threads wait for the last of them
+cdef Py_ssize_t LEAST_LINES = 16   # rows or columns of a part: kernels work on four at a time
+
+# Parts that one thread does between two looks for Ctrl-C: some 20 ms, a small part of what a person notices.
+cdef int INTERRUPT_PARTS = 1024
 
 cdef const Kernels *chosen = kernels_best()
 
@@ -87,13 +90,13 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     cdef Product p = product_of(A, x, out)
     if p.batch == 0 or p.y.m == 0:
         return
-    cdef Py_ssize_t bytes_to_read = p.batch * p.A.m * p.A.n * <Py_ssize_t>size_of(p.A.dtype)
-    cdef int rounds = 1 + bytes_to_read // (INTERRUPT_BYTES * workers)
+    workers = min(workers, MOST_THREADS)
+    cdef Py_ssize_t nbytes = p.batch * p.A.m * p.A.n * <Py_ssize_t>size_of(p.A.dtype)
     cdef int split = SPLIT_ROWS
-    if workers * rounds > 1:
-        split = split_axis((p.batch, p.A.m, p.A.n), workers * rounds)
+    if workers > 1:
+        split = split_axis((p.batch, p.A.m, p.A.n), workers)
     cdef Py_ssize_t length = p.batch if split == SPLIT_BATCH else p.A.m if split == SPLIT_ROWS else p.A.n
-    cdef int parts = min(<Py_ssize_t>workers * rounds, max(length, 1))
+    cdef Py_ssize_t parts = number_of_parts(nbytes, length, 1 if split == SPLIT_BATCH else LEAST_LINES, workers)
     cdef const int64_t[::1] edges = ends(length, parts)
     cdef Py_ssize_t partial = p.batch * p.y.m * <Py_ssize_t>size_of(accumulator(p.y.dtype))
     cdef cnp.ndarray sums
@@ -101,22 +104,36 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     if split == SPLIT_COLUMNS:
         sums = np.zeros(partial * parts + 16, np.uint8)
         first_sums = <char *>((<size_t>cnp.PyArray_BYTES(sums) + 15) & ~<size_t>15)
+    else:
+        partial = 0
     cdef const Kernels *k = chosen
-    cdef int first, part, last, threads, processor
-    for first in range(0, parts, workers):
-        last = min(first + workers, parts)
-        threads = threads_allowed(last - first)
-        processor = current_processor()
+    cdef Share[1024] shares   # MOST_THREADS
+    cdef Work work
+    cdef Py_ssize_t first
+    cdef Team *team
+    cdef int thread, threads
+    for first in range(0, parts, INTERRUPT_PARTS * workers):
+        threads = threads_allowed(min(workers, parts - first))
+        team = keep_threads_off()
+        work = work_of(&edges[0], first, min(INTERRUPT_PARTS * workers, parts - first), threads, shares)
         with nogil:
-            if parts == 1:   # even a parallel region of one thread takes a microsecond
-                product_task(k, &p, split, edges[0], edges[1], first_sums)
+            if threads == 1:   # even a parallel region of one thread takes a microsecond
+                product_work(k, &p, split, &work, 0, first_sums, partial)
             else:
-                for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
-                    stay_off(processor)
-                    product_task(k, &p, split, edges[part], edges[part + 1], first_sums + part * partial)
+                for thread in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                    join_team(team, thread)
+                    product_work(k, &p, split, &work, thread, first_sums, partial)
         PyErr_CheckSignals()
     if split == SPLIT_COLUMNS:
         product_combine(k, &p, parts, first_sums)
+
+
+cdef Py_ssize_t number_of_parts(Py_ssize_t nbytes, Py_ssize_t length, Py_ssize_t least, int workers):
+    """How many parts an axis of some length is cut into: one for one worker, unless Ctrl-C must be looked for."""
+    if workers == 1 and nbytes <= INTERRUPT_PARTS * PART_BYTES:
+        return 1
+    each = min(nbytes // (workers * PART_BYTES), length // (workers * least))
+    return min(max(length, 1), workers * max(each, 1))
 
 
 def sum_states(cnp.ndarray a not None, int kept, int workers):
@@ -126,35 +143,38 @@ def sum_states(cnp.ndarray a not None, int kept, int workers):
     cdef cnp.ndarray states = np.zeros((*shape[:kept], width), np.int64)
     if a.size == 0:
         return states
+    workers = min(workers, MOST_THREADS)
     cdef int64_t *target = <int64_t *>cnp.PyArray_BYTES(states)
     cdef Addends addends = addends_of(a, states, kept)
-    cdef int rounds = 1 + a.nbytes // (INTERRUPT_BYTES // 4 * workers)
-    cdef int axis = split_axis(shape, workers * rounds) if workers * rounds > 1 and shape else 0
-    cdef int parts = min(<Py_ssize_t>workers * rounds, addends.shape[axis])
+    cdef int axis = split_axis(shape, workers) if workers > 1 and shape else 0
+    cdef Py_ssize_t parts = number_of_parts(a.size * a.itemsize, addends.shape[axis], 1, workers)
     cdef const int64_t[::1] edges = ends(addends.shape[axis], parts)
     # Along an axis that is kept each part has states of its own; otherwise each thread but the first needs a set.
-    cdef Py_ssize_t step = addends.state[axis], count = states.size // width
-    cdef int sets = 1 if step else min(workers, parts)
-    cdef cnp.ndarray scratch = np.zeros((sets - 1) * states.size, np.int64)
+    cdef Py_ssize_t count = states.size
+    cdef int sets = 1 if addends.state[axis] else min(workers, parts)
+    cdef cnp.ndarray scratch = np.zeros((sets - 1) * count, np.int64)
     cdef int64_t *others = <int64_t *>cnp.PyArray_BYTES(scratch)
     cdef const Kernels *k = chosen
-    cdef int first, part, last, threads, processor
-    for first in range(0, parts, workers):
-        last = min(first + workers, parts)
-        threads = threads_allowed(last - first)
-        processor = current_processor()
+    cdef Share[1024] shares   # MOST_THREADS
+    cdef Work work
+    cdef Py_ssize_t first
+    cdef Team *team
+    cdef int thread, threads
+    for first in range(0, parts, INTERRUPT_PARTS * workers):
+        threads = threads_allowed(min(workers, parts - first))
+        team = keep_threads_off()
+        work = work_of(&edges[0], first, min(INTERRUPT_PARTS * workers, parts - first), threads, shares)
         with nogil:
-            if parts == 1:
-                sum_part(k, &addends, axis, edges[0], edges[1], target)
+            if threads == 1:
+                sum_work(k, &addends, axis, &work, 0, target)
             else:
-                for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
-                    stay_off(processor)
-                    sum_part(k, &addends, axis, edges[part], edges[part + 1],
-                             target + step * edges[part] if sets == 1 or part == first
-                             else others + (part - first - 1) * count * width)
+                for thread in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                    join_team(team, thread)
+                    sum_work(k, &addends, axis, &work, thread,
+                             target if sets == 1 or thread == 0 else others + (thread - 1) * count)
         PyErr_CheckSignals()
-    for part in range(sets - 1):
-        merge_states(count, width, others + part * count * width, target)
+    for thread in range(sets - 1):
+        merge_states(count // width, width, others + thread * count, target)
     return states
 
 
@@ -206,11 +226,12 @@ def read(cnp.ndarray a not None, int workers):
     cdef const uint64_t *data = <const uint64_t *>cnp.PyArray_BYTES(a)
     cdef const Kernels *k = chosen
     cdef uint64_t checksum = 0
-    cdef int part, threads = threads_allowed(workers), processor = current_processor()
+    cdef Team *team = keep_threads_off()
+    cdef int thread, threads = threads_allowed(workers)
     with nogil:
-        for part in prange(workers, num_threads=threads, schedule="static", chunksize=1):
-            stay_off(processor)
-            checksum |= k.read(edges[part + 1] - edges[part], data + edges[part])
+        for thread in prange(workers, num_threads=threads, schedule="static", chunksize=1):
+            join_team(team, thread)
+            checksum |= k.read(edges[thread + 1] - edges[thread], data + edges[thread])
     return checksum
 
 

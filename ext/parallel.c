@@ -1,11 +1,7 @@
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE   /* for sched_setaffinity */
-#endif
-
 #include "parallel.h"
+#include "placement.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 #ifdef _OPENMP
@@ -27,7 +23,7 @@ static void limit_rows(Matrix *a, ptrdiff_t lo, ptrdiff_t hi) {
     a->m = hi - lo;
 }
 
-void product_task(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, void *sums) {
+static void product_part(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, char *sums) {
     const ptrdiff_t first = split == SPLIT_BATCH ? lo : 0, end = split == SPLIT_BATCH ? hi : p->batch;
     for (ptrdiff_t b = first; b < end; b++) {
         Matrix A = member(&p->A, p, p->A_stride, b);
@@ -37,8 +33,7 @@ void product_task(const Kernels *k, const Product *p, int split, ptrdiff_t lo, p
             A.data += lo * A.cs;
             A.n = hi - lo;
             limit_rows(&x, lo, hi);
-            const size_t size = size_of(accumulator(y.dtype));
-            k->accumulate(&A, &x, y.dtype, (char *)sums + (size_t)(b * y.m) * size);
+            k->accumulate(&A, &x, y.dtype, sums + (size_t)(b * y.m) * size_of(accumulator(y.dtype)));
             continue;
         }
         if (split == SPLIT_ROWS) {
@@ -46,6 +41,42 @@ void product_task(const Kernels *k, const Product *p, int split, ptrdiff_t lo, p
             limit_rows(&y, lo, hi);
         }
         k->matvec(&A, &x, &y);
+    }
+}
+
+/* Where the share of one thread begins. */
+static ptrdiff_t share_of(const Work *w, int thread) { return w->first + w->parts * thread / w->threads; }
+
+Work work_of(const int64_t *edges, ptrdiff_t first, ptrdiff_t parts, int threads, Share *shares) {
+    const Work work = {edges, first, parts, threads, shares};
+    for (int t = 0; t < threads; t++) shares[t].next = share_of(&work, t);
+    return work;
+}
+
+/* The next part for this thread; -1: none is left. */
+static ptrdiff_t take_part(Work *w, int thread) {
+    for (int k = 0; k < w->threads; k++) {
+        const int owner = (thread + k) % w->threads;
+        const ptrdiff_t part = __atomic_fetch_add(&w->shares[owner].next, 1, __ATOMIC_RELAXED);
+        if (part < share_of(w, owner + 1)) return part;
+    }
+    return -1;
+}
+
+void product_work(const Kernels *k, const Product *p, int split, Work *w, int thread, char *sums, ptrdiff_t bytes) {
+    for (ptrdiff_t part; (part = take_part(w, thread)) >= 0;)
+        product_part(k, p, split, w->edges[part], w->edges[part + 1], sums + part * bytes);
+}
+
+void sum_work(const Kernels *k, const Addends *a, int axis, Work *w, int thread, int64_t *states) {
+    for (ptrdiff_t part; (part = take_part(w, thread)) >= 0;) {
+        const ptrdiff_t lo = w->edges[part];
+        Addends some = *a;
+        if (a->ndim) {
+            some.data += lo * a->stride[axis];
+            some.shape[axis] = w->edges[part + 1] - lo;
+        }
+        k->sum(&some, states + lo * a->state[axis]);
     }
 }
 
@@ -79,15 +110,6 @@ void product_combine(const Kernels *k, const Product *p, ptrdiff_t parts, void *
     }
 }
 
-void sum_part(const Kernels *k, const Addends *a, int axis, ptrdiff_t lo, ptrdiff_t hi, int64_t *states) {
-    Addends part = *a;
-    if (part.ndim) {
-        part.data += lo * part.stride[axis];
-        part.shape[axis] = hi - lo;
-    }
-    k->sum(&part, states);
-}
-
 void merge_states(ptrdiff_t n, int width, const int64_t *part, int64_t *states) {
     for (ptrdiff_t i = 0; i < n * width; i++) states[i] = (int64_t)((uint64_t)states[i] + (uint64_t)part[i]);
     if (width > 1)
@@ -106,6 +128,7 @@ const char *openmp_version(void) {
 
 static void after_fork_in_child(void) {
     if (has_threads && !ended_before_fork) lost_threads = 1;
+    forget_threads();
     has_threads = ended_before_fork = 0;
 }
 
@@ -125,33 +148,9 @@ int threads_allowed(int wanted) {
     return wanted;
 }
 
-#if defined(__linux__)
-
-int current_processor(void) { return sched_getcpu(); }
-
-void stay_off(int processor) {
-    static _Thread_local int avoided = -1;
-    static _Thread_local cpu_set_t allowed;   /* when the thread was made */
-    if (omp_get_thread_num() == 0 || processor < 0 || processor == avoided || processor >= CPU_SETSIZE) return;
-    if (avoided < 0 && sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-    avoided = processor;
-    cpu_set_t others = allowed;
-    CPU_CLR(processor, &others);
-    if (CPU_COUNT(&others)) sched_setaffinity(0, sizeof others, &others);
-}
-
-#else
-
-int current_processor(void) { return -1; }
-void stay_off(int processor) { (void)processor; }
-
-#endif
-
 #else
 
 const char *openmp_version(void) { return ""; }
-int current_processor(void) { return -1; }
-void stay_off(int processor) { (void)processor; }
 void install_fork_guard(void) {}
 void before_fork(void) {}
 void after_fork_in_parent(void) {}

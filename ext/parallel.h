@@ -13,15 +13,32 @@ typedef struct {
 
 enum { SPLIT_BATCH, SPLIT_ROWS, SPLIT_COLUMNS };
 
-/* The part lo..hi of the axis that is split. Columns are summed into `sums`, contiguous accumulators of the whole
-   result, zero at first; otherwise `sums` is not used and y is written. */
-void product_task(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, void *sums);
+enum { MOST_THREADS = 1024 };
+
+/* Work is cut into more parts than there are threads. Each takes those of its own share first, which lie together and
+   may still be in its cache, and then what others have left: one whose processor is busy with other work does less. */
+typedef struct { _Alignas(64) ptrdiff_t next; } Share;
+
+typedef struct {
+    const int64_t *edges;       /* part i is edges[i] .. edges[i + 1] of the axis that is split */
+    ptrdiff_t first, parts;     /* those of this region */
+    int threads;
+    Share *shares;              /* one for each thread */
+} Work;
+
+/* Begins a region; `shares` has room for `threads` of them. */
+Work work_of(const int64_t *edges, ptrdiff_t first, ptrdiff_t parts, int threads, Share *shares);
+
+/* What one thread does of a product. Of a split by columns, part i adds to the accumulators sums + i * bytes, which are
+   of the whole result and zero at first; otherwise y is written. */
+void product_work(const Kernels *k, const Product *p, int split, Work *work, int thread, char *sums, ptrdiff_t bytes);
 
 /* y = the sum of `parts` partial results, in their order; they lie one after another and are overwritten. */
 void product_combine(const Kernels *k, const Product *p, ptrdiff_t parts, void *sums);
 
-/* Adds the part lo..hi of one axis to the states of its first element and those that follow. */
-void sum_part(const Kernels *k, const Addends *a, int axis, ptrdiff_t lo, ptrdiff_t hi, int64_t *states);
+/* What one thread does of a sum: it adds to `states`, which are all states; along an axis that is kept each part has
+   its own of them. */
+void sum_work(const Kernels *k, const Addends *a, int axis, Work *work, int thread, int64_t *states);
 
 /* states += part, n of them; float states are then normalised. */
 void merge_states(ptrdiff_t n, int width, const int64_t *part, int64_t *states);
@@ -35,11 +52,6 @@ const char *openmp_version(void);
 void install_fork_guard(void);
 void before_fork(void);
 void after_fork_in_parent(void);
-/* Linux likes to wake a thread where its waker runs; that one then waits for it, spinning, in its way: regions of 20 us
-   took 5 ms. So each thread of a region calls this first, with where the caller ran just before, and stays off that
-   processor (docs: measurements, "threads that wake in each other's way"). */
-void stay_off(int processor);
-int current_processor(void);
 /* How many threads a region of this thread may use if it wants `wanted`; call right before the region. */
 int threads_allowed(int wanted);
 

@@ -39,7 +39,7 @@ cdef extern from "kernels.h" nogil:
 
 cdef extern from "parallel.h" nogil:
     enum:
-        SPLIT_BATCH, SPLIT_ROWS, SPLIT_COLUMNS
+        SPLIT_BATCH, SPLIT_ROWS, SPLIT_COLUMNS, MOST_THREADS
 
     ctypedef struct Product:
         Matrix A, x, y
@@ -50,17 +50,31 @@ cdef extern from "parallel.h" nogil:
         Py_ssize_t y_stride[64]
         Py_ssize_t batch
 
-    void product_task(const Kernels *k, const Product *p, int split, Py_ssize_t lo, Py_ssize_t hi, void *sums)
+    ctypedef struct Share:
+        Py_ssize_t next
+
+    ctypedef struct Work:
+        pass
+
+    Work work_of(const int64_t *edges, Py_ssize_t first, Py_ssize_t parts, int threads, Share *shares)
+    void product_work(const Kernels *k, const Product *p, int split, Work *work, int thread, char *sums,
+                      Py_ssize_t bytes)
+    void sum_work(const Kernels *k, const Addends *a, int axis, Work *work, int thread, int64_t *states)
     void product_combine(const Kernels *k, const Product *p, Py_ssize_t parts, void *sums)
-    void sum_part(const Kernels *k, const Addends *a, int axis, Py_ssize_t lo, Py_ssize_t hi, int64_t *states)
     void merge_states(Py_ssize_t n, int width, const int64_t *part, int64_t *states)
     const char *openmp_version_ "openmp_version"()
     void install_fork_guard()
     void before_fork()
     void after_fork_in_parent()
     int threads_allowed(int wanted)
-    void stay_off(int processor)
-    int current_processor()
+
+
+cdef extern from "placement.h" nogil:
+    ctypedef struct Team:
+        pass
+
+    Team *keep_threads_off()
+    void join_team(Team *team, int thread)
 
 
 cdef extern from "arrays.h" nogil:

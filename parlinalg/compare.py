@@ -22,7 +22,8 @@ from .operators import operator
 from .plan import plan_matvec
 from .profile import free_memory, read_bandwidth
 from .reference import deviation, reference
-from .registry import backend_class, names
+from .registry import BackendInfo, backend_class, names
+from .registry import backends as list_backends
 from .rows import Row, table
 
 if TYPE_CHECKING:
@@ -201,9 +202,13 @@ class _Race:
         self.workers = workers
         self.budget = budget
         self.bandwidth = math.nan
-        self.unavailable = {name: why for name in self.backends if (why := self._why_not(name))}
+        listed = list_backends()
+        self.unavailable = {name: why for name in self.backends if (why := self._why_not(name, listed))}
 
-    def _why_not(self, name: str) -> str | None:
+    def _why_not(self, name: str, listed: Mapping[str, BackendInfo]) -> str | None:
+        # Asked of the list first, which also has a sentence for a package whose backend cannot even be imported.
+        if self.backends[name] == name and name in listed:
+            return listed[name].why_not
         kind = self._kind(name)
         return None if kind is None else kind.why_not()
 

@@ -37,14 +37,20 @@ def reference(A: Array, x: Array) -> tuple[Array, Array]:
 
 def _bound(magnitude: Array, size: Array, dtype: np.dtype, n: int) -> Array:
     half = dtype.itemsize == 2
-    u = _unit_roundoff(np.dtype(np.float32) if half else dtype)
+    accumulated = np.dtype(np.float32) if half else dtype
+    u = _unit_roundoff(accumulated)
     terms = n + 2 if dtype.kind == "c" else n
     gamma = terms * u / (1 - terms * u) if terms * u < 1 else math.inf
     bound = gamma * magnitude * (math.sqrt(2) if dtype.kind == "c" else 1)
-    if half:
-        bound += _unit_roundoff(dtype) * (size.astype(np.float64) + bound)
     # A product that underflows is off by up to half of the smallest number; this also keeps the bound above zero.
-    return bound + (n + 1) * max(float(np.finfo(dtype).smallest_subnormal), 5e-324)
+    bound += (n + 1) * _smallest(accumulated)
+    if half:
+        bound += _unit_roundoff(dtype) * (size.astype(np.float64) + bound) + _smallest(dtype)
+    return bound
+
+
+def _smallest(dtype: np.dtype) -> float:
+    return float(max(np.finfo(dtype).smallest_subnormal, 5e-324))
 
 
 def _unit_roundoff(dtype: np.dtype) -> float:

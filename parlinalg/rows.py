@@ -50,22 +50,26 @@ def table(rows: Iterable[Row], unavailable: Mapping[str, str], bandwidth: float,
         from rich.text import Text
     except ImportError as error:
         raise ImportError('tables need the package rich. Install it: pip install "parlinalg[cli]"') from error
-    width = max(map(len, (*(row.backend for row in rows), *unavailable)), default=0)
+    rows = list(rows)
+    widths = (
+        max((len(_shape(row)) for row in rows), default=0),
+        max(map(len, (*(row.backend for row in rows), *unavailable)), default=0),
+    )
     notes = (
         f"Memory bandwidth: {bandwidth / 1e9:.1f} GB/s, measured by reading. A matrix that fits into the processor's "
         "cache can exceed it.\nError: largest deviation from the exact product, in units of the error bound; "
         "above 1 the result is wrong."
     )
-    return Group(_measured(list(rows), width, title), _missing(unavailable, width), Text(notes, style="dim"))
+    return Group(_measured(rows, widths, title), _missing(unavailable, widths), Text(notes, style="dim"))
 
 
-def _measured(rows: list[Row], width: int, title: str | None) -> Table:
+def _measured(rows: list[Row], widths: tuple[int, int], title: str | None) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("rows x\ncolumns", justify="right", min_width=9)
-    table.add_column("\nbackend", min_width=width, no_wrap=True)
+    for heading, width in zip(("\nsize", "\nbackend"), widths, strict=True):
+        table.add_column(heading, min_width=max(width, len("backend")), no_wrap=True)
     for heading in HEADINGS:
         table.add_column(heading, justify="right", no_wrap=True)
     for row, following in zip(rows, [*rows[1:], None], strict=True):
@@ -89,31 +93,39 @@ HEADINGS = (
 def _cells(row: Row) -> tuple[str, ...]:
     error = f"{row.deviation:.2g}"
     return (
-        f"{row.m} x {row.n}",
+        _shape(row),
         row.backend,
         str(row.workers or "-"),
         _duration(row.seconds),
-        f"{row.speedup:.2f}",
+        _ratio(row.speedup),
         _duration(row.seconds_with_placing),
-        f"{row.speedup_with_placing:.2f}",
+        _ratio(row.speedup_with_placing),
         f"{row.gigabytes_per_second:.1f}",
         f"{row.share_of_bandwidth:.0%}",
         error if row.agrees else f"[bold red]WRONG: {error}[/]",
     )
 
 
-def _missing(unavailable: Mapping[str, str], width: int) -> Table:
+def _shape(row: Row) -> str:
+    return f"{row.m} x {row.n}"
+
+
+def _missing(unavailable: Mapping[str, str], widths: tuple[int, int]) -> Table:
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_header=False, padding=(0, 1))
-    table.add_column(min_width=9)
-    table.add_column(min_width=width, no_wrap=True)
+    for width in widths:
+        table.add_column(min_width=max(width, len("backend")), no_wrap=True)
     table.add_column()
     for name, reason in unavailable.items():
         table.add_row("", name, escape(reason))
     return table
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
 
 
 def _duration(seconds: float) -> str:

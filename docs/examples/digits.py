@@ -39,7 +39,8 @@ def kernel_matrix(images: Array) -> Array:
     """The RBF kernel of all pairs of images, centred, so that its eigenvectors are those of kernel PCA."""
     K: Array = rbf_kernel(images, gamma=1 / (images.shape[1] * images.var()))
     means = K.mean(axis=0)
-    return K - means - means[:, np.newaxis] + K.mean()
+    K -= means + means[:, np.newaxis] - means.mean()
+    return K
 
 
 def leading_eigenpairs(K: Array, backend: str) -> tuple[Array, Array, int]:
@@ -70,11 +71,14 @@ def draw_digits(vectors: Array, digits: Any, path: Path) -> None:
         of_digit = digits.target == digit
         axes.scatter(first[of_digit], second[of_digit], s=12, color=colour, alpha=0.55, linewidths=0, label=str(digit))
     for digit, colour in enumerate(COLOURS):
-        centre = np.array([np.median(axis[digits.target == digit]) for axis in (first, second)])
+        centre = float(np.median(first[digits.target == digit])), float(np.median(second[digits.target == digit]))
         mean = digits.images[digits.target == digit].mean(axis=0)
         image = OffsetImage(mean, zoom=3.6, cmap="gray_r", interpolation="bicubic")
         axes.add_artist(AnnotationBbox(image, centre, pad=0.15, bboxprops={"edgecolor": colour, "linewidth": 2}))
-    title = f"{len(vectors)} handwritten digits: each point is an image; images that look alike lie close together.\nIn frames, the mean image of each digit."
+    title = (
+        f"{len(vectors)} handwritten digits: each point is an image; images that look alike lie close together.\n"
+        "In frames, the mean image of each digit."
+    )
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel("component of the first eigenvector of the kernel matrix")
     axes.set_ylabel("component of the second eigenvector")

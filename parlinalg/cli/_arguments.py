@@ -57,8 +57,9 @@ def whole_file(path: str) -> Iterator[IO[bytes]]:
     if target.exists() and not target.is_file():
         raise ValueError(f"{path} is a folder or a device; pass the name of a file")
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(name, "wb") as file:
             yield file
         os.chmod(name, 0o666 & ~_umask())  # as if it had been opened under its own name
         os.replace(name, target)

@@ -125,5 +125,5 @@ def _json(result: Comparison) -> str:
 
 def _figures(row: Row) -> dict[str, Any]:
     """JSON has no infinity, which is the deviation of what no bound allows: null stands for it."""
-    numbers = {name: None if value in (math.inf, -math.inf) else value for name, value in asdict(row).items()}
-    return {**numbers, "agrees": row.agrees}
+    deviation = row.deviation if math.isfinite(row.deviation) else None
+    return {**asdict(row), "deviation": deviation, "agrees": row.agrees}

@@ -21,7 +21,7 @@ cnp.import_array()
 
 FLOAT_DIGITS = FLOAT_STATE
 
-cdef Py_ssize_t PART_BYTES = 256 << 10   # of one part: some 10 us, the most that threads wait for the last of them
+cdef Py_ssize_t PART_BYTES = 512 << 10   # of one part: some 20 us, the most that threads wait for the last of them
 cdef Py_ssize_t LEAST_LINES = 16   # rows or columns of a part: kernels work on four at a time
 
 # Parts that one thread does between two looks for Ctrl-C: some 20 ms, a small part of what a person notices.

@@ -42,13 +42,13 @@ SIZES = (16, 32, 64, 128, 256, 512, 1000, 2000, 4000, 8000, 10000)
 QUICK_SIZES = (16, 64, 256, 1000, 4000)
 COPIES = 6  # of a matrix, that must fit into free memory: ours, a placed one, one on its way, and room to live
 
-# Idle threads of OpenBLAS and libgomp spin for some 25 ms, in the way of whoever computes next.
-PAUSE = 0.03  # seconds between contenders
+# Idle threads of OpenBLAS spin for some 100 ms, in the way of whoever computes next.
+PAUSE = 0.12  # seconds between contenders
 BATCH = 0.003  # seconds that the calls of one measurement take together, at least
 SLOW = 0.05  # seconds of a call from which on it is not called once, untimed, before it is timed
 ROUNDS = range(3, 10)
-SECONDS = 3.0  # for one size, after which no further round begins
-QUICK_SECONDS = 0.5
+SECONDS = 6.0  # for one size, after which no further round begins
+QUICK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)

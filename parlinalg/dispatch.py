@@ -17,8 +17,8 @@ from .workers import default_workers, resolve_workers
 __all__ = ["Choice", "choose", "set_backend"]
 
 # Elements of A below which a parallel region costs more than it saves (docs: measurements, "where threads pay").
-SERIAL_MATVEC = 100_000
-SERIAL_SUM = 20_000
+SERIAL_MATVEC = 200_000
+SERIAL_SUM = 50_000
 
 
 class Choice(NamedTuple):

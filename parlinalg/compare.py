@@ -29,7 +29,7 @@ from .rows import Row, table
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["LAYOUTS", "Comparison", "compare"]
 
 Array = NDArray[Any]
 Call = Callable[[], Array]
@@ -88,6 +88,8 @@ def compare(
     *,
     sizes: Sequence[int] | None = None,
     dtype: DTypeLike = np.float64,
+    x_dtype: DTypeLike | None = None,
+    layout: str = "C",
     backends: Sequence[str | Backend] | None = None,
     workers: int | None = None,
     quick: bool = False,
@@ -103,6 +105,11 @@ def compare(
         Of those matrices. None: 16 to 10000, as far as they fit into memory.
     dtype : dtype
         Of those matrices.
+    x_dtype : dtype, optional
+        Of the vectors. None: that of the matrices.
+    layout : {"C", "F", "sliced", "flipped"}
+        Of those matrices: rows contiguous, columns contiguous, every second row and column of a larger matrix, rows
+        and columns in reverse.
     backends : sequence of str or Backend, optional
         Those to compare; also ``"auto"`` and ``"numpy.dot"``. None: every backend, and ``"auto"``.
     workers : int, optional
@@ -138,7 +145,12 @@ def compare(
     >>> [row.backend for row in result.rows]
     ['numpy.matvec', 'numpy']
     """
-    total, problems = _problems(A, x, sizes, np.dtype(dtype), quick)
+    if A is not None or x is not None:
+        total, problems = 1, iter([_given(A, x, sizes)])
+    else:
+        total, problems = _problems(
+            sizes, np.dtype(dtype), np.dtype(dtype if x_dtype is None else x_dtype), layout, quick
+        )
     race = _Race(backends, workers, QUICK_SECONDS if quick else SECONDS)
     report = progress or (lambda share, what: None)
     report(0.0, "read bandwidth")
@@ -152,13 +164,14 @@ def compare(
 
 
 def _problems(
-    A: ArrayLike | None, x: ArrayLike | None, sizes: Sequence[int] | None, dtype: np.dtype, quick: bool
+    sizes: Sequence[int] | None, dtype: np.dtype, x_dtype: np.dtype, layout: str, quick: bool
 ) -> tuple[int, Iterator[Problem]]:
     """How many products to compute, and those; each random matrix is made when its turn comes."""
-    if A is not None or x is not None:
-        return 1, iter([_given(A, x, sizes)])
-    if dtype.kind not in "biufc":
-        raise TypeError(f"compare: dtype={dtype} is not numeric; accepted are bool, integers, floats and complex")
+    for one in (dtype, x_dtype):
+        if one.kind not in "biufc":
+            raise TypeError(f"compare: dtype={one} is not numeric; accepted are bool, integers, floats and complex")
+    if layout not in LAYOUTS:
+        raise ValueError(f"compare: layout is {layout!r}; it must be one of {', '.join(LAYOUTS)}")
     if sizes is None:
         room = free_memory() // COPIES
         sizes = [n for n in (QUICK_SIZES if quick else SIZES) if n * n * dtype.itemsize <= room]
@@ -166,7 +179,7 @@ def _problems(
     if wrong or not sizes:
         raise ValueError(f"compare: sizes holds {wrong[0] if wrong else 'nothing'}; it must hold positive integers")
     rng = np.random.default_rng(20)
-    return len(sizes), ((_random(rng, (n, n), dtype), _random(rng, (n,), dtype)) for n in sizes)
+    return len(sizes), ((LAYOUTS[layout](rng, n, dtype), _random(rng, (n,), x_dtype)) for n in sizes)
 
 
 def _given(A: ArrayLike | None, x: ArrayLike | None, sizes: Sequence[int] | None) -> Problem:
@@ -191,6 +204,14 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -
         values = rng.random(shape, np.float32 if dtype.itemsize <= 4 else np.float64)
         values -= 0.5
     return values.astype(dtype, copy=False)
+
+
+LAYOUTS: Mapping[str, Callable[[np.random.Generator, int, np.dtype], Array]] = {
+    "C": lambda rng, n, dtype: _random(rng, (n, n), dtype),
+    "F": lambda rng, n, dtype: _random(rng, (n, n), dtype).T,
+    "sliced": lambda rng, n, dtype: _random(rng, (2 * n, 2 * n), dtype)[::2, ::2],
+    "flipped": lambda rng, n, dtype: _random(rng, (n, n), dtype)[::-1, ::-1],
+}
 
 
 class _Race:

@@ -19,6 +19,7 @@ __all__ = ["Backend", "Resident"]
 
 Array = NDArray[Any]
 T = TypeVar("T")
+B = TypeVar("B", bound="Backend")
 
 
 class Resident(ABC):
@@ -137,7 +138,7 @@ class Backend(ABC):
         if queue is not None:
             queue.shutdown()
 
-    def __enter__(self) -> Backend:
+    def __enter__(self: B) -> B:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..compare import Comparison, compare
+from ..compare import LAYOUTS, Comparison, compare
 from ..plot import durations, figure
 from ..profile import last_level_cache
 from ..rows import Row
@@ -31,6 +31,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("x", nargs="?", help=".npy file of your own vector")
     parser.add_argument("--sizes", type=_sizes, metavar="N,N,...", help="of random square matrices")
     parser.add_argument("--dtype", default="float64", metavar="DTYPE", help="of random matrices; default: float64")
+    parser.add_argument("--x-dtype", metavar="DTYPE", help="of random vectors; default: that of the matrices")
+    parser.add_argument("--layout", default="C", choices=tuple(LAYOUTS), help="of random matrices; default: C")
     parser.add_argument("--backends", type=_names, metavar="NAME,...", help="default: auto and every backend")
     parser.add_argument("--workers", type=int, metavar="N", help="default: that of this host; -1: all CPUs")
     parser.add_argument("--quick", action="store_true", help="fewer sizes, and less time for each")
@@ -83,6 +85,8 @@ def _compare(console: Any, given: list[Any], arguments: argparse.Namespace) -> C
             *given,
             sizes=arguments.sizes,
             dtype=arguments.dtype,
+            x_dtype=arguments.x_dtype,
+            layout=arguments.layout,
             backends=arguments.backends,
             workers=arguments.workers,
             quick=arguments.quick,

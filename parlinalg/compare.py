@@ -42,8 +42,8 @@ SIZES = (16, 32, 64, 128, 256, 512, 1000, 2000, 4000, 8000, 10000)
 QUICK_SIZES = (16, 64, 256, 1000, 4000)
 COPIES = 6  # of a matrix, that must fit into free memory: ours, a placed one, one on its way, and room to live
 
-# Idle threads of OpenBLAS spin for some 100 ms, in the way of whoever computes next.
-PAUSE = 0.12  # seconds between contenders
+PAUSE = 0.01  # seconds between contenders, at least
+LONGEST_PAUSE = 0.5
 BATCH = 0.003  # seconds that the calls of one measurement take together, at least
 SLOW = 0.05  # seconds of a call from which on it is not called once, untimed, before it is timed
 ROUNDS = range(3, 10)
@@ -282,17 +282,30 @@ class _Race:
 
 def _times(contenders: Sequence[_Contender], budget: float) -> list[list[float]]:
     """Median seconds of each call of each contender, measured in turns."""
-    numbers = [[_number(call) for call in one.calls] for one in contenders]
+    numbers: list[list[int]] = []
+    for one in contenders:
+        _settle()
+        numbers.append([_number(call) for call in one.calls])
     samples: list[list[list[float]]] = [[[] for _ in one.calls] for one in contenders]
     started = time.perf_counter()
     for turn in range(ROUNDS.stop - 1):
         if turn >= ROUNDS.start and time.perf_counter() - started > budget:
             break
         for i, one in enumerate(contenders):
-            time.sleep(PAUSE)
+            _settle()
             for j, call in enumerate(one.calls):
                 samples[i][j].append(_measure(call, numbers[i][j]))
     return [[float(np.median(of_call)) for of_call in of_contender] for of_contender in samples]
+
+
+def _settle() -> None:
+    """Wait until this process is idle: OpenBLAS's threads spin for 0.1 s, in the way of whoever computes next."""
+    deadline = time.perf_counter() + LONGEST_PAUSE
+    while time.perf_counter() < deadline:
+        spun = time.process_time()
+        time.sleep(PAUSE)
+        if time.process_time() - spun < PAUSE / 4:
+            return
 
 
 def _number(call: Call) -> int:

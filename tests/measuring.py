@@ -15,6 +15,6 @@ BANDWIDTH = 2e10
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `parlinalg.compare` take each time once, and not measure the memory."""
     monkeypatch.setattr(compare_module, "read_bandwidth", lambda: BANDWIDTH)
-    monkeypatch.setattr(compare_module, "PAUSE", 0.0)
+    monkeypatch.setattr(compare_module, "_settle", lambda: None)
     monkeypatch.setattr(compare_module, "BATCH", 0.0)
     monkeypatch.setattr(compare_module, "ROUNDS", range(1, 2))

@@ -138,6 +138,13 @@ def test_all_agree_in_every_dtype(code: str) -> None:
     assert not result.disagreements
 
 
+@pytest.mark.parametrize("layout", ["C", "F", "sliced", "flipped"])
+def test_all_agree_in_every_layout(layout: str) -> None:
+    result = parlinalg.compare(sizes=[70], layout=layout, x_dtype="float32", backends=["openmp"])
+    assert [(row.m, row.n, row.dtype) for row in result.rows] == [(70, 70, "float64")] * 2
+    assert not result.disagreements
+
+
 @pytest.mark.parametrize("wrong", ["placed", "one shot"])
 @pytest.mark.parametrize("dtype", ["float64", "int32"])
 def test_a_wrong_result_is_seen(wrong: str, dtype: str) -> None:
@@ -163,6 +170,33 @@ def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "".join(turns) == "ababab"
 
 
+class Clock:
+    """A time in which other threads spin until `until`."""
+
+    def __init__(self, until: float) -> None:
+        self.now = self.spun = 0.0
+        self.until = until
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return self.spun
+
+    def sleep(self, seconds: float) -> None:
+        self.spun += max(0.0, min(seconds, self.until - self.now))
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("until", "waited"), [(0.0, 0.01), (0.1, 0.11), (60.0, 0.5)])
+def test_who_spins_is_waited_for_but_not_for_ever(until: float, waited: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # of the haste
+    clock = Clock(until)
+    monkeypatch.setattr(compare_module, "time", clock)
+    compare_module._settle()
+    assert clock.now == pytest.approx(waited, abs=0.0101)
+
+
 # What is refused
 
 
@@ -176,6 +210,7 @@ def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         ((), {"sizes": [3, 0]}, "compare: sizes holds 0; it must hold positive integers"),
         ((), {"sizes": [2.5]}, "compare: sizes holds 2.5"),
         ((), {"sizes": []}, "compare: sizes holds nothing"),
+        ((), {"layout": "G"}, "compare: layout is 'G'; it must be one of C, F, sliced, flipped"),
         ((), {"backends": ["opemp"]}, "did you mean 'openmp'?"),
         ((), {"sizes": [3], "workers": 0}, "workers"),
     ],

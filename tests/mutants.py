@@ -41,9 +41,6 @@ class Mutant:
 
 TEMPLATE = "ext/product_template.h"
 SEAM = "ext/_kernels.pyx"
-IN_PARALLEL = """\
-                for part in prange(first, last, num_threads=threads, schedule="static", chunksize=1):
-                    product_task("""
 
 MUTANTS = (
     Mutant(
@@ -100,14 +97,25 @@ MUTANTS = (
         "for (; j < n; j++)\n        if",
         "for (; j < n - 1; j++)\n        if",
     ),
-    Mutant("first worker's block skipped", SEAM, IN_PARALLEL, IN_PARALLEL.replace("first, last", "first + 1, last")),
+    Mutant(
+        "first part of each worker skipped",
+        "ext/parallel.c",
+        "shares[t].next = share_of(&work, t);",
+        "shares[t].next = share_of(&work, t) + 1;",
+    ),
+    Mutant(
+        "last worker's parts skipped",
+        "ext/parallel.c",
+        "(part < share_of(w, owner + 1))",
+        "(part < share_of(w, owner + 1) && (w->threads == 1 || owner < w->threads - 1))",
+    ),
     Mutant(
         "last worker's columns skipped",
         "ext/parallel.c",
         "part = 1; part < parts; part++",
         "part = 1; part < parts - 1; part++",
     ),
-    Mutant("last worker's sums skipped", SEAM, "for part in range(sets - 1):", "for part in range(sets - 2):"),
+    Mutant("last worker's sums skipped", SEAM, "for thread in range(sets - 1):", "for thread in range(sets - 2):"),
     Mutant("out not zeroed", "ext/matvec.c", "        memset(sums, 0, (size_t)(block.m * size));\n", ""),
     Mutant("byte order ignored", "ext/convert.c", "size_of(real_of(from)), out);", "1, out);"),
     Mutant("sum: negative addends are positive", "ext/sums.c", "sign = (int64_t)bits >> 63;", "sign = 0;"),

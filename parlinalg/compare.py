@@ -44,8 +44,8 @@ COPIES = 6  # of a matrix, that must fit into free memory: ours, a placed one, o
 
 PAUSE = 0.01  # seconds between contenders, at least
 LONGEST_PAUSE = 0.5
-BATCH = 0.003  # seconds that the calls of one measurement take together, at least
-SLOW = 0.05  # seconds of a call from which on it is not called once, untimed, before it is timed
+BATCH = 0.005  # seconds that the calls of one measurement take together, at least
+SLOW = 0.05  # seconds of a call from which on it is timed without a warm-up
 ROUNDS = range(3, 10)
 SECONDS = 6.0  # for one size, after which no further round begins
 QUICK_SECONDS = 2.0
@@ -309,7 +309,7 @@ def _settle() -> None:
 
 
 def _number(call: Call) -> int:
-    """How many calls to time together; 0: one, without an untimed one before it."""
+    """How many calls to time together; 0: one, without a warm-up."""
     seconds = timeit.timeit(call, number=1)
     if seconds >= SLOW:
         return 0
@@ -318,8 +318,8 @@ def _number(call: Call) -> int:
 
 
 def _measure(call: Call, number: int) -> float:
-    if number:
-        call()
+    # After the pause the processor sleeps, and its cache holds what the contender before has read.
+    timeit.timeit(call, number=number)
     return timeit.timeit(call, number=max(1, number)) / max(1, number)
 
 

@@ -93,15 +93,19 @@ def _line(axes: Axes, rows: Sequence[Row], index: int) -> None:
         colour = GREYS[rows[0].backend]
     sides = [_side(row) for row in rows]
     best = [min(row.seconds, row.seconds_with_placing) for row in rows]
-    axes.loglog(sides, best, color=colour, marker=marker, markersize=5, linewidth=1.6, label=_name(rows[-1]))
+    axes.loglog(sides, best, color=colour, marker=marker, markersize=5, linewidth=1.6, label=_name(rows))
     placing = [row.seconds_with_placing for row in rows]
     if placing[-1] > PLACING * best[-1]:
         label = f"{rows[-1].backend}, placing included"
         axes.loglog(sides, placing, color=colour, marker=marker, markersize=3, linewidth=1, linestyle=":", label=label)
 
 
-def _name(row: Row) -> str:
-    return f"{row.backend}, {row.workers} worker{'s' * (row.workers > 1)}" if row.workers else row.backend
+def _name(rows: Sequence[Row]) -> str:
+    least, most = min(row.workers for row in rows), max(row.workers for row in rows)
+    if not most:
+        return rows[0].backend
+    count = str(most) if least == most else f"{least} to {most}"
+    return f"{rows[0].backend}, {count} worker{'s' * (most > 1)}"
 
 
 def _ceiling(axes: Axes, rows: Sequence[Row], bandwidth: float) -> None:

@@ -60,6 +60,12 @@ def test_a_line_for_each_backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert ceiling.get_linestyle() == "--"
 
 
+def test_workers_that_depend_on_the_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measured = rows("auto", 1e-7, 1e-7, 1, sizes=(16,)) + rows("auto", 1e-7, 1e-7, 4, sizes=(64,))
+    axes = drawn(monkeypatch, tmp_path / "a.png", measured)
+    assert axes.lines[0].get_label() == "auto, 1 to 4 workers"
+
+
 def test_labels_and_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     axes = drawn(monkeypatch, tmp_path / "a.png", ROWS, title="A title")
     assert axes.get_title(loc="left") == "A title"

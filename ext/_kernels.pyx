@@ -22,7 +22,10 @@ cnp.import_array()
 FLOAT_DIGITS = FLOAT_STATE
 
 cdef Py_ssize_t PART_BYTES = 512 << 10   # of one part: some 20 us, the most that threads wait for the last of them
-cdef Py_ssize_t LEAST_LINES = 16   # rows or columns of a part: kernels work on four at a time
+# Rows or columns of a part: kernels work on four at a time, and where rows cut the columns of a Fortran matrix, on
+# pieces of columns that are to be long.
+cdef Py_ssize_t LEAST_LINES = 16
+cdef Py_ssize_t LEAST_COLUMN_PIECE = 512
 
 # Parts that one thread does between two looks for Ctrl-C: some 20 ms, a small part of what a person notices.
 cdef int INTERRUPT_PARTS = 1024
@@ -96,7 +99,10 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     if workers > 1:
         split = split_axis((p.batch, p.A.m, p.A.n), workers)
     cdef Py_ssize_t length = p.batch if split == SPLIT_BATCH else p.A.m if split == SPLIT_ROWS else p.A.n
-    cdef Py_ssize_t parts = number_of_parts(nbytes, length, 1 if split == SPLIT_BATCH else LEAST_LINES, workers)
+    cdef Py_ssize_t least = 1 if split == SPLIT_BATCH else LEAST_LINES
+    if split == SPLIT_ROWS and abs(p.A.rs) < abs(p.A.cs):
+        least = LEAST_COLUMN_PIECE
+    cdef Py_ssize_t parts = number_of_parts(nbytes, length, least, workers)
     cdef const int64_t[::1] edges = ends(length, parts)
     cdef Py_ssize_t partial = p.batch * p.y.m * <Py_ssize_t>size_of(accumulator(p.y.dtype))
     cdef cnp.ndarray sums

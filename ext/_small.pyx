@@ -11,22 +11,22 @@ cimport numpy as cnp
 from cpython.contextvars cimport get_value
 from libc.stdlib cimport getenv
 
-from parallel cimport DTYPES, Kernels, Matrix, matrix_of
+from parallel cimport BOOL, DTYPES, Kernels, Matrix, matrix_of
 
 from ._kernels import table_address
 
 cnp.import_array()
 
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
-cdef Py_ssize_t most = 0   # elements of A
+cdef Py_ssize_t most = 0, most_bool = 0   # elements of A
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
 cdef object nothing_chosen = None
 
 
-def serve(Py_ssize_t elements, variable, default):
+def serve(Py_ssize_t elements, Py_ssize_t elements_bool, variable, default):
     """Take products of fewer than so many elements where the context variable has its default."""
-    global most, chosen, nothing_chosen
-    most, chosen, nothing_chosen = elements, variable, default
+    global most, most_bool, chosen, nothing_chosen
+    most, most_bool, chosen, nothing_chosen = elements, elements_bool, variable, default
 
 
 cdef object product(cnp.ndarray a, cnp.ndarray b):
@@ -35,7 +35,7 @@ cdef object product(cnp.ndarray a, cnp.ndarray b):
     if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_NDIM(b) != 1:
         return None
     cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True), y
-    if x.m != A.n or A.m * A.n >= most or A.dtype == DTYPES:
+    if x.m != A.n or A.m * A.n >= (most_bool if A.dtype == BOOL else most) or A.dtype == DTYPES:
         return None
     if get_value(chosen) is not nothing_chosen:
         return None

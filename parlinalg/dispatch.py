@@ -18,6 +18,7 @@ __all__ = ["Choice", "choose", "set_backend"]
 
 # Elements of A below which a parallel region costs more than it saves (docs: measurements, "where threads pay").
 SERIAL_MATVEC = 200_000
+SERIAL_BOOL = 8_000_000  # a row of bool ends at its first true, most often after a few elements
 SERIAL_SUM = 50_000
 
 
@@ -35,7 +36,7 @@ class Choice(NamedTuple):
 
 _NOTHING: tuple[str | Backend | None, int | None] = (None, None)
 _default = ContextVar("parlinalg_backend", default=_NOTHING)
-_small.serve(SERIAL_MATVEC, _default, _NOTHING)
+_small.serve(SERIAL_MATVEC, SERIAL_BOOL, _default, _NOTHING)
 
 
 class set_backend:  # noqa: N801  a function to its users
@@ -130,10 +131,16 @@ def _auto(plan: MatvecPlan | SumPlan, workers: int | None) -> Choice:
     openmp = default_instance("openmp")
     if workers is not None:
         return Choice(openmp, _count(openmp, workers), "so many workers were asked for")
-    limit = SERIAL_MATVEC if isinstance(plan, MatvecPlan) else SERIAL_SUM
+    limit = _serial_limit(plan)
     if plan.elements < limit:
         return Choice(openmp, 1, f"{plan.elements} elements, below {limit}: threads would cost more than they save")
     return Choice(openmp, _count(openmp, None), f"{plan.elements} elements, {limit} or more: threads pay")
+
+
+def _serial_limit(plan: MatvecPlan | SumPlan) -> int:
+    if isinstance(plan, SumPlan):
+        return SERIAL_SUM
+    return SERIAL_BOOL if plan.dtype.kind == "b" else SERIAL_MATVEC
 
 
 def _why_not_openmp() -> str | None:

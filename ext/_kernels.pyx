@@ -22,12 +22,14 @@ cnp.import_array()
 FLOAT_DIGITS = FLOAT_STATE
 
 cdef Py_ssize_t PART_BYTES = 512 << 10   # of one part: some 20 us, the most that threads wait for the last of them
-# Rows or columns of a part: kernels work on four at a time, and where rows cut the columns of a Fortran matrix, on
-# pieces of columns that are to be long.
-cdef Py_ssize_t LEAST_LINES = 16
+# Rows of a part: kernels work on four at a time, and where rows cut the columns of a Fortran matrix, on pieces of
+# columns that are to be long.
+cdef Py_ssize_t LEAST_ROWS = 16
 cdef Py_ssize_t LEAST_COLUMN_PIECE = 512
+cdef Py_ssize_t COLUMNS_OF_THREAD = 64   # from which on a Fortran matrix is split by columns: those lie together
+cdef Py_ssize_t PARTS_BY_COLUMNS = 4   # of a thread, at most: each needs room for a result, and is added up
 
-# Parts that one thread does between two looks for Ctrl-C: some 20 ms, a small part of what a person notices.
+# Parts that one thread does between two looks for Ctrl-C: some 30 ms, a small part of what a person notices.
 cdef int INTERRUPT_PARTS = 1024
 
 cdef const Kernels *chosen = kernels_best()
@@ -95,13 +97,18 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
         return
     workers = min(workers, MOST_THREADS)
     cdef Py_ssize_t nbytes = p.batch * p.A.m * p.A.n * <Py_ssize_t>size_of(p.A.dtype)
+    cdef bint fortran = abs(p.A.rs) < abs(p.A.cs)
     cdef int split = SPLIT_ROWS
     if workers > 1:
         split = split_axis((p.batch, p.A.m, p.A.n), workers)
+        if split == SPLIT_ROWS and fortran and p.A.n >= COLUMNS_OF_THREAD * workers:
+            split = SPLIT_COLUMNS
     cdef Py_ssize_t length = p.batch if split == SPLIT_BATCH else p.A.m if split == SPLIT_ROWS else p.A.n
-    cdef Py_ssize_t least = 1 if split == SPLIT_BATCH else LEAST_LINES
-    if split == SPLIT_ROWS and abs(p.A.rs) < abs(p.A.cs):
-        least = LEAST_COLUMN_PIECE
+    cdef Py_ssize_t least = 1
+    if split == SPLIT_ROWS:
+        least = LEAST_COLUMN_PIECE if fortran else LEAST_ROWS
+    elif split == SPLIT_COLUMNS:
+        least = p.A.n // (PARTS_BY_COLUMNS * workers)
     cdef Py_ssize_t parts = number_of_parts(nbytes, length, least, workers)
     cdef const int64_t[::1] edges = ends(length, parts)
     cdef Py_ssize_t partial = p.batch * p.y.m * <Py_ssize_t>size_of(accumulator(p.y.dtype))
@@ -138,7 +145,7 @@ cdef Py_ssize_t number_of_parts(Py_ssize_t nbytes, Py_ssize_t length, Py_ssize_t
     """How many parts an axis of some length is cut into: one for one worker, unless Ctrl-C must be looked for."""
     if workers == 1 and nbytes <= INTERRUPT_PARTS * PART_BYTES:
         return 1
-    each = min(nbytes // (workers * PART_BYTES), length // (workers * least))
+    each = min(nbytes // (workers * PART_BYTES), length // (workers * max(least, 1)))
     return min(max(length, 1), workers * max(each, 1))
 
 
@@ -153,7 +160,7 @@ def sum_states(cnp.ndarray a not None, int kept, int workers):
     cdef int64_t *target = <int64_t *>cnp.PyArray_BYTES(states)
     cdef Addends addends = addends_of(a, states, kept)
     cdef int axis = split_axis(shape, workers) if workers > 1 and shape else 0
-    cdef Py_ssize_t parts = number_of_parts(a.size * a.itemsize, addends.shape[axis], 1, workers)
+    cdef Py_ssize_t parts = number_of_parts(8 * a.size, addends.shape[axis], 1, workers)
     cdef const int64_t[::1] edges = ends(addends.shape[axis], parts)
     # Along an axis that is kept each part has states of its own; otherwise each thread but the first needs a set.
     cdef Py_ssize_t count = states.size

@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: the call failed, or results disagree. 2: the arguments are wrong. 130: Ctrl-C.
     """
+    if sys.stdout is None:  # whoever started us has closed it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  it stays open until the end
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)

@@ -17,15 +17,25 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["add_call_options", "load", "whole_file", "write"]
+__all__ = ["add_call_options", "dtype", "load", "whole_file", "write"]
 
 
 def add_call_options(parser: argparse.ArgumentParser) -> None:
     """Add --backend, --workers, --dtype and -o."""
     parser.add_argument("--backend", metavar="NAME", help="default: chosen by size; `parlinalg info` lists them")
     parser.add_argument("--workers", type=int, metavar="N", help="default: that of this host; -1: all CPUs")
-    parser.add_argument("--dtype", metavar="DTYPE", help="to compute in, for example float32; default: as NumPy")
+    parser.add_argument(
+        "--dtype", type=dtype, metavar="DTYPE", help="to compute in, for example float32; default: as NumPy"
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help=".npy file to write; default: print the result")
+
+
+def dtype(text: str) -> np.dtype:
+    """The dtype that an option names."""
+    try:
+        return np.dtype(text)
+    except (SyntaxError, TypeError, ValueError) as error:  # NumPy takes some texts for Python
+        raise argparse.ArgumentTypeError(f"{text!r} is no dtype; pass a name that NumPy knows, as float32") from error
 
 
 def load(path: str) -> NDArray[Any]:
@@ -56,7 +66,10 @@ def whole_file(path: str) -> Iterator[IO[bytes]]:
     target = Path(path).resolve()
     if target.exists() and not target.is_file():
         raise ValueError(f"{path} is a folder or a device; pass the name of a file")
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".parlinalg-", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error  # nobody knows the name that mkstemp made
     os.close(handle)
     try:
         with open(name, "wb") as file:

@@ -15,7 +15,7 @@ from ..compare import LAYOUTS, Comparison, compare
 from ..plot import durations, figure
 from ..profile import last_level_cache
 from ..rows import Row
-from ._arguments import load, whole_file
+from ._arguments import dtype, load, whole_file
 
 if TYPE_CHECKING:
     from ._arguments import Commands
@@ -30,8 +30,12 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("A", nargs="?", help=".npy file of your own matrix; default: random ones of several sizes")
     parser.add_argument("x", nargs="?", help=".npy file of your own vector")
     parser.add_argument("--sizes", type=_sizes, metavar="N,N,...", help="of random square matrices")
-    parser.add_argument("--dtype", default="float64", metavar="DTYPE", help="of random matrices; default: float64")
-    parser.add_argument("--x-dtype", metavar="DTYPE", help="of random vectors; default: that of the matrices")
+    parser.add_argument(
+        "--dtype", type=dtype, default="float64", metavar="DTYPE", help="of random matrices; default: float64"
+    )
+    parser.add_argument(
+        "--x-dtype", type=dtype, metavar="DTYPE", help="of random vectors; default: that of the matrices"
+    )
     parser.add_argument("--layout", default="C", choices=tuple(LAYOUTS), help="of random matrices; default: C")
     parser.add_argument("--backends", type=_names, metavar="NAME,...", help="default: auto and every backend")
     parser.add_argument("--workers", type=int, metavar="N", help="default: that of this host; -1: all CPUs")
@@ -43,7 +47,10 @@ def add_to(commands: Commands) -> None:
 
 
 def _sizes(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of integers, as 100,2000") from error
 
 
 def _names(text: str) -> list[str]:

@@ -6,9 +6,12 @@ import importlib
 import json
 import math
 import os
+import shlex
+import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 
 import parlinalg
 from measuring import hurry
+from parlinalg.backends import OpenMP
 from parlinalg.cli import main
 
 Array = NDArray[Any]
@@ -45,25 +49,54 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def python(*arguments: str, code: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *(["-c", code] if code else ["-m", "parlinalg"]), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path(parlinalg.__file__).parents[1])}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, **options)
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(parlinalg.__file__).parents[1])}
+
+
+def python(*arguments: str, code: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+
+
+def shell(arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in a shell, which joins it to other programs and files."""
+    command = f"{shlex.quote(sys.executable)} -m parlinalg {arguments}"
+    return subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+
+
+def bits(array: Array) -> tuple[np.dtype, tuple[int, ...], bytes]:
+    return array.dtype, array.shape, array.tobytes()
 
 
 # matvec and psum
 
 
-@pytest.mark.parametrize("options", [[], ["--backend", "openmp", "--workers", "2"], ["--dtype", "float32"]])
-def test_matvec_writes_the_product(options: list[str]) -> None:
-    if "--dtype" in options:
-        for name in ("A.npy", "x.npy"):
-            np.save(name, np.load(name).astype(np.float32))
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ([], {}),
+        (["--backend", "openmp", "--workers", "2"], {"backend": "openmp", "workers": 2}),
+        (["--dtype", "complex128"], {"dtype": "complex128"}),
+    ],
+)
+def test_matvec_writes_the_product(options: list[str], arguments: dict[str, Any]) -> None:
     assert main(["matvec", "A.npy", "x.npy", "-o", "y", *options]) == 0
     A, x = np.load("A.npy"), np.load("x.npy")
     y = np.load("y")
-    assert y.dtype == A.dtype
-    assert np.allclose(y, A @ x, rtol=1e-5)
+    assert np.allclose(y, A @ x)
+    assert bits(y) == bits(parlinalg.matvec(A, x, **arguments))
+
+
+@pytest.mark.parametrize(
+    "A", [np.ones((0, 3)), np.ones((4, 0)), np.asfortranarray(np.arange(12.0).reshape(4, 3)), np.eye(3, dtype=">i2")]
+)
+def test_files_of_any_layout(A: Array) -> None:
+    np.save("A.npy", A)
+    np.save("x.npy", np.ones(A.shape[1], A.dtype))
+    assert main(["matvec", "A.npy", "x.npy", "-o", "y.npy"]) == 0
+    assert main(["psum", "y.npy", "-o", "s.npy"]) == 0
+    assert main(["psum", "s.npy", "-o", "s.npy"]) == 0  # a number, read from the file that is written
+    assert np.load("y.npy").tolist() == (A @ np.ones(A.shape[1])).tolist()
+    assert bits(np.load("s.npy")) == bits(np.asarray(parlinalg.psum(A @ np.ones(A.shape[1], A.dtype))))
 
 
 def test_matvec_prints_every_digit_of_every_element(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,9 +119,7 @@ def test_matvec_prints_every_digit_of_every_element(capsys: pytest.CaptureFixtur
 )
 def test_psum_writes_the_sum(options: list[str], arguments: dict[str, Any]) -> None:
     assert main(["psum", *options, "A.npy", "-o", "s.npy"]) == 0
-    expected = np.asarray(parlinalg.psum(np.load("A.npy"), **arguments))
-    found = np.load("s.npy")
-    assert (found.dtype, found.shape, found.tobytes()) == (expected.dtype, expected.shape, expected.tobytes())
+    assert bits(np.load("s.npy")) == bits(np.asarray(parlinalg.psum(np.load("A.npy"), **arguments)))
 
 
 def test_psum_prints_every_digit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +160,22 @@ def test_what_a_link_points_to_is_written() -> None:
     assert np.load("s.npy") == parlinalg.psum(np.load("A.npy"))
 
 
+def test_a_name_may_be_as_long_as_the_system_allows() -> None:
+    name = "n" * 251 + ".npy"
+    assert main(["psum", "A.npy", "-o", name]) == 0
+    assert np.load(name) == parlinalg.psum(np.load("A.npy"))
+
+
+@pytest.mark.parametrize("command", ["psum A.npy --axis 2 -o", "compare --sizes 0 --json", "compare A.npy --plot"])
+def test_a_mistake_leaves_files_alone(command: str) -> None:
+    Path("old.png").write_text("what was there")
+    before = sorted(os.listdir())
+    assert main([*command.split(), "old.png"]) == 1
+    assert main([*command.split(), "new.png"]) == 1
+    assert Path("old.png").read_text() == "what was there"
+    assert sorted(os.listdir()) == before
+
+
 # Mistakes
 
 
@@ -147,10 +194,10 @@ def test_what_a_link_points_to_is_written() -> None:
         ("matvec A.npy x.npy --backend opemp", "unknown backend 'opemp'"),
         ("matvec A.npy x.npy --backend mpi", "backend 'mpi' cannot run here"),
         ("matvec A.npy x.npy --workers 0", "workers"),
-        ("matvec A.npy x.npy --dtype flaot", "flaot"),
+        ("matvec A.npy x.npy --dtype i4,f8", "is not numeric"),
         ("psum A.npy --axis 2", "axis"),
         ("psum A.npy --axis 0 --axis 0", "names an axis twice"),
-        ("psum A.npy -o absent/s.npy", "absent"),
+        ("psum A.npy -o absent/s.npy", "error: absent/s.npy: No such file or directory"),
         ("psum A.npy -o box", "box is a folder or a device"),
         ("psum A.npy -o /dev/null", "/dev/null is a folder or a device"),
         ("compare A.npy", "x is missing"),
@@ -158,7 +205,7 @@ def test_what_a_link_points_to_is_written() -> None:
         ("compare --sizes 3,0", "sizes holds 0"),
         ("compare --backends opemp", "unknown backend 'opemp'"),
         ("compare --dtype S3", "not numeric"),
-        ("compare --plot absent/a.png", "absent"),
+        ("compare --plot absent/a.png", "error: absent/a.png: No such file or directory"),
         ("compare --json box", "box is a folder or a device"),
     ],
 )
@@ -172,13 +219,28 @@ def test_a_mistake_is_one_line(command: str, text: str, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    "command", ["", "nothing", "matvec A.npy", "psum A.npy --axis a", "compare --sizes a", "compare --plot a.npy"]
+    ("command", "text"),
+    [
+        ("", "required: COMMAND"),
+        ("nothing", "invalid choice: 'nothing'"),
+        ("matvec A.npy", "required: x"),
+        ("psum A.npy --axis a", "argument --axis: invalid int value: 'a'"),
+        ("psum A.npy --dtype flaot", "argument --dtype: 'flaot' is no dtype; pass a name that NumPy knows"),
+        ("matvec A.npy x.npy --dtype ,", "argument --dtype: ',' is no dtype"),
+        ("compare --dtype flaot", "argument --dtype: 'flaot' is no dtype"),
+        ("compare --x-dtype f3", "argument --x-dtype: 'f3' is no dtype"),
+        ("compare --sizes 8,b", "argument --sizes: '8,b' is no list of integers, as 100,2000"),
+        ("compare --layout G", "argument --layout: invalid choice: 'G'"),
+        ("compare --plot a.npy", "'a.npy' does not end in .png, .svg or .pdf"),
+    ],
 )
-def test_wrong_usage_is_status_2(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_status_2(command: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(command.split())
     assert caught.value.code == 2
-    assert "usage: parlinalg" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("usage: parlinalg")
+    assert text in error.splitlines()[-1]
 
 
 def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,13 +252,39 @@ def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr().err == ""
 
 
+def test_ctrl_c_stops_a_comparison_and_its_workers() -> None:
+    """Ctrl-C goes to all processes of a terminal's group; none may print a traceback, nor leave a file."""
+    before = sorted(os.listdir())
+    command = [sys.executable, "-m", "parlinalg", "compare", "--json", "f.json"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=ENVIRONMENT, start_new_session=True) as process:
+        limit = time.monotonic() + 60
+        while sorted(os.listdir()) == before and time.monotonic() < limit:
+            time.sleep(0.02)
+        time.sleep(0.2)  # the file is there: now it measures, for a minute
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"")
+    assert sorted(os.listdir()) == before
+
+
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     np.save("long.npy", np.ones((200_000, 1)))
     np.save("one.npy", np.ones(1))
-    command = f"{sys.executable} -m parlinalg matvec long.npy one.npy | head -c 10"
-    environment = {**os.environ, "PYTHONPATH": str(Path(parlinalg.__file__).parents[1])}
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, env=environment)
+    done = shell("matvec long.npy one.npy | head -c 10")
     assert (done.stdout, done.stderr) == ("[1. 1. 1. ", "")
+
+
+@pytest.mark.parametrize("command", ["info", "psum A.npy", "compare A.npy x.npy --quick --backends numpy"])
+def test_no_output_at_all_is_no_error(command: str) -> None:
+    done = shell(f"{command} >&-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_does_not_fit_is_an_error() -> None:
+    done = shell("psum A.npy >/dev/full")
+    assert (done.returncode, done.stderr) == (1, "parlinalg: error: [Errno 28] No space left on device\n")
 
 
 # info
@@ -268,6 +356,17 @@ def test_disagreement_is_loud(
     wrong = json.loads(Path("f.json").read_text())["rows"][-1]
     assert wrong["agrees"] is False
     assert wrong["deviation"] == (deviation if math.isfinite(deviation) else None)
+
+
+@pytest.mark.usefixtures("_quickly")
+def test_garbage_of_a_backend_is_status_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def garbage(self: OpenMP, A: Array, x: Array, out: Array, workers: int) -> None:
+        out[...] = 7
+
+    monkeypatch.setattr(OpenMP, "matvec", garbage)
+    assert main(["compare", "A.npy", "x.npy", "--backends", "openmp,numpy"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" is WRONG ")[0] for line in lines] == ["parlinalg: error: openmp"]
 
 
 @pytest.mark.parametrize(

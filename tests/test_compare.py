@@ -145,6 +145,11 @@ def test_all_agree_in_every_layout(layout: str) -> None:
     assert not result.disagreements
 
 
+def test_overflow_is_no_disagreement() -> None:
+    A = np.full((4, 4), 60000, np.float16)
+    assert not parlinalg.compare(A, A[0], backends=["numpy", "openmp"]).disagreements
+
+
 @pytest.mark.parametrize("wrong", ["placed", "one shot"])
 @pytest.mark.parametrize("dtype", ["float64", "int32"])
 def test_a_wrong_result_is_seen(wrong: str, dtype: str) -> None:

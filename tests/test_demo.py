@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,6 +49,21 @@ def test_the_demo_fails_where_a_backend_is_wrong(
         return right(K + np.eye(len(K)) if backend == "openmp" else K, backend)
 
     monkeypatch.setattr(digits, "leading_eigenpairs", wrong)
+    assert digits.main(tmp_path, images=150, sizes=(8,)) == 1
+    assert capsys.readouterr().err == "error: openmp does not agree with NumPy\n"
+
+
+def test_the_demo_fails_where_a_comparison_sees_a_wrong_result(
+    digits: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare = parlinalg.compare
+
+    def wrong(*arguments: Any, **options: Any) -> Any:
+        result = compare(*arguments, **options, backends=["openmp"])
+        wrongly = 2.0 if "sizes" in options else 1.0  # 1 is just right
+        return replace(result, rows=(*result.rows[:-1], replace(result.rows[-1], deviation=wrongly)))
+
+    monkeypatch.setattr(parlinalg, "compare", wrong)
     assert digits.main(tmp_path, images=150, sizes=(8,)) == 1
     assert capsys.readouterr().err == "error: openmp does not agree with NumPy\n"
 

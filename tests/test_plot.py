@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
 from parlinalg import plot
@@ -86,6 +88,12 @@ def test_the_size_of_the_cache_is_marked(
 def test_one_size_has_its_ceiling_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     axes = drawn(monkeypatch, tmp_path / "a.png", rows("openmp", 1e-7, 1e-7, sizes=(64,)))
     assert heights(axes.lines[-1])[0] == pytest.approx(8 * 64 * 64 / BANDWIDTH)
+
+
+def test_the_picture_shows_every_colour(tmp_path: Path) -> None:
+    plot.durations(ROWS, BANDWIDTH, tmp_path / "a.png")
+    seen = {to_hex(pixel) for pixel in np.unique(imread(tmp_path / "a.png").reshape(-1, 4), axis=0)}
+    assert {"#ffffff", "#000000", "#555555", plot.COLOURS[1].lower(), plot.COLOURS[2].lower()} <= seen
 
 
 @pytest.mark.parametrize(("ending", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])

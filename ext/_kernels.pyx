@@ -120,7 +120,8 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     else:
         partial = 0
     cdef const Kernels *k = chosen
-    cdef Share[1024] shares   # MOST_THREADS
+    cdef cnp.ndarray room = np.empty((workers + 1) * sizeof(Share), np.uint8)
+    cdef Share *shares = shares_in(room)
     cdef Work work
     cdef Py_ssize_t first
     cdef Team *team
@@ -139,6 +140,11 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
         PyErr_CheckSignals()
     if split == SPLIT_COLUMNS:
         product_combine(k, &p, parts, first_sums)
+
+
+cdef Share *shares_in(cnp.ndarray room) noexcept:
+    """The first whole cache line: shares do not fit on the small stacks that some threads have."""
+    return <Share *>((<size_t>cnp.PyArray_BYTES(room) + 63) & ~<size_t>63)
 
 
 cdef Py_ssize_t number_of_parts(Py_ssize_t nbytes, Py_ssize_t length, Py_ssize_t least, int workers):
@@ -168,7 +174,8 @@ def sum_states(cnp.ndarray a not None, int kept, int workers):
     cdef cnp.ndarray scratch = np.zeros((sets - 1) * count, np.int64)
     cdef int64_t *others = <int64_t *>cnp.PyArray_BYTES(scratch)
     cdef const Kernels *k = chosen
-    cdef Share[1024] shares   # MOST_THREADS
+    cdef cnp.ndarray room = np.empty((workers + 1) * sizeof(Share), np.uint8)
+    cdef Share *shares = shares_in(room)
     cdef Work work
     cdef Py_ssize_t first
     cdef Team *team

@@ -118,8 +118,7 @@ void merge_states(ptrdiff_t n, int width, const int64_t *part, int64_t *states) 
 
 #ifdef _OPENMP
 
-static _Thread_local int has_threads;   /* of libgomp, kept since its last region; belongs to this thread alone */
-static int ended_before_fork;
+static _Thread_local int prepared;   /* for the fork that this thread is making */
 static int lost_threads;
 
 const char *openmp_version(void) {
@@ -127,26 +126,19 @@ const char *openmp_version(void) {
 }
 
 static void after_fork_in_child(void) {
-    if (has_threads && !ended_before_fork) lost_threads = 1;
+    if (!prepared) lost_threads = 1;
+    prepared = 0;
     forget_threads();
-    has_threads = ended_before_fork = 0;
 }
 
 void install_fork_guard(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 
-void before_fork(void) {
-    if (!has_threads) return;
-    ended_before_fork = omp_pause_resource_all(omp_pause_soft) == 0;
-    has_threads = !ended_before_fork;
-}
+/* Also where parlinalg had no region yet: other users of the same libgomp share its threads. */
+void before_fork(void) { prepared = omp_pause_resource_all(omp_pause_soft) == 0; }
 
-void after_fork_in_parent(void) { ended_before_fork = 0; }
+void after_fork_in_parent(void) { prepared = 0; }
 
-int threads_allowed(int wanted) {
-    if (wanted < 2 || lost_threads) return 1;
-    has_threads = 1;
-    return wanted;
-}
+int threads_allowed(int wanted) { return lost_threads || wanted < 1 ? 1 : wanted; }
 
 #else
 

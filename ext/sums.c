@@ -160,11 +160,40 @@ static void simplify(Addends *a, int64_t **states) {
     }
 }
 
+/* Other libraries leave flush-to-zero behind, or another rounding mode: elements would change as they are widened. */
+#if defined(__SSE__)
+#include <xmmintrin.h>
+typedef unsigned Environment;
+static Environment enter_exactness(void) {
+    const Environment saved = _mm_getcsr();
+    _mm_setcsr(0x1f80);
+    return saved;
+}
+static void leave_exactness(Environment saved) { _mm_setcsr(saved); }
+#elif defined(__aarch64__)
+typedef uint64_t Environment;
+static Environment enter_exactness(void) {
+    Environment saved;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
+    __asm__ volatile("msr fpcr, %0" : : "r"((Environment)0));
+    return saved;
+}
+static void leave_exactness(Environment saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
+#else
+typedef int Environment;
+static Environment enter_exactness(void) { return 0; }
+static void leave_exactness(Environment saved) { (void)saved; }
+#endif
+
 void block_sum(const Addends *a, int64_t *states) {
+    const Environment saved = enter_exactness();
     Task t = {.a = *a, .width = a->dtype < F16 ? 1 : FLOAT_STATE, .first = states, .pending = 0};
-    for (int k = 0; k < a->ndim; k++)
-        if (a->shape[k] == 0) return;
-    simplify(&t.a, &t.first);
-    walk(&t, 0, t.a.data, t.first);
-    if (t.width > 1) normalise_all(&t);
+    int empty = 0;
+    for (int k = 0; k < a->ndim; k++) empty |= a->shape[k] == 0;
+    if (!empty) {
+        simplify(&t.a, &t.first);
+        walk(&t, 0, t.a.data, t.first);
+        if (t.width > 1) normalise_all(&t);
+    }
+    leave_exactness(saved);
 }

@@ -13,7 +13,7 @@ from . import _small
 from .backends._base import Backend
 from .dispatch import Choice, choose
 from .exact import digits, round_states
-from .operands import as_operand, as_where, check_out, may_overlap, real_view
+from .operands import as_dtype, as_operand, as_where, check_out, may_overlap, real_view
 from .plan import MatvecPlan, SumPlan, plan_matvec, plan_sum
 
 __all__ = ["explain", "matvec", "psum"]
@@ -78,7 +78,8 @@ def matvec(
 
     Notes
     -----
-    Reads A once, in place. Errors are within ``gamma_n * (abs(A) @ abs(x))`` with ``gamma_n = n*u / (1 - n*u)``
+    Reads A once, in place. Overflow and invalid operations give infinities and NaNs; only ``backend="numpy"`` reports
+    them as ``numpy.errstate`` says. Errors are within ``gamma_n * (abs(A) @ abs(x))``, ``gamma_n = n*u / (1 - n*u)``
     (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 3.1); the last bits may depend on the
     backend, the processor and the number of workers.
 
@@ -90,7 +91,7 @@ def matvec(
     """
     A = as_operand("matvec", "A", A)
     x = as_operand("matvec", "x", x)
-    plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, None if dtype is None else np.dtype(dtype))
+    plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, as_dtype("matvec", dtype))
     choice = choose(plan, backend, workers)
     if out is None:
         out = np.empty(plan.shape, plan.dtype)
@@ -98,7 +99,7 @@ def matvec(
         return out
     check_out("matvec", out, plan.shape, plan.dtype)
     if out.dtype == plan.dtype and not may_overlap(out, A, x):
-        _multiply(plan, choice, A, x, out)
+        _multiply(plan, choice, A, x, out.view(np.ndarray))
     else:
         result = np.empty(plan.shape, plan.dtype)
         _multiply(plan, choice, A, x, result)
@@ -147,7 +148,7 @@ def psum(
         widens bool and small integers to the platform's integer.
     out : ndarray, optional
         Where the result is written; returned as it is. If `dtype` is None, a float sum is rounded once, to the
-        dtype of `out`.
+        dtype of `out`, and integers are cast to it first where it is a float.
     keepdims : bool
         Whether the axes that are summed over stay, with length 1.
     initial : scalar
@@ -185,21 +186,24 @@ def psum(
     array([4, 6])
     """
     a = as_operand("psum", "a", a)
-    plan = plan_sum(a.shape, a.dtype, _axis(axis), None if dtype is None else np.dtype(dtype), bool(keepdims))
-    addend = _initial(initial, plan.dtype)
+    given = as_dtype("psum", dtype)
+    if given is None and a.dtype.kind in "biu" and isinstance(out, np.ndarray) and out.dtype.kind in "fc":
+        given = out.dtype  # as in NumPy; floats need no cast, since their sum is exact
+    plan = plan_sum(a.shape, a.dtype, _axis(axis), given, bool(keepdims))
     mask = as_where("psum", where, a.shape)
     choice = choose(plan, backend, workers)
     if out is not None:
         check_out("psum", out, plan.shape, plan.dtype)
     target = _rounding_dtype(plan, out if dtype is None else None)
+    addend = _initial(initial, np.promote_types(plan.dtype, target))
     if out is not None and out.dtype == target and not may_overlap(out, a, *(() if mask is None else (mask,))):
-        result = out
+        result = out.view(np.ndarray)
     else:
         result = np.empty(plan.shape, target)
     _sum(plan, choice, a, mask, addend, result)
     if out is None:
         return result[()]
-    if result is not out:
+    if not np.may_share_memory(result, out):
         np.copyto(out, result, casting="same_kind")
     return out
 
@@ -215,12 +219,18 @@ def _axis(axis: Any) -> int | tuple[int, ...] | None:
 def _integer_axis(axis: Any) -> int:
     try:
         index: int = axis.__index__()
-    except AttributeError:
+    except (AttributeError, TypeError):
         raise TypeError(f"psum: axis is {axis!r}; it must be None, an int or a tuple of ints") from None
     return index
 
 
 def _initial(initial: Any, dtype: np.dtype) -> Array:
+    if dtype.kind in "iu" and isinstance(initial, (int, float)):
+        limits = np.iinfo(dtype)
+        if not limits.min <= initial <= limits.max:
+            raise ValueError(
+                f"psum: initial is {initial!r}; a sum of dtype {dtype} can hold {limits.min} to {limits.max}"
+            )
     value = as_operand("psum", "initial", initial)
     if value.shape != ():
         raise ValueError(f"psum: initial has shape {value.shape}; it must be a scalar")

@@ -70,7 +70,7 @@ class set_backend:  # noqa: N801  a function to its users
     def __init__(self, backend: str | Backend, workers: int | None = None) -> None:
         chosen = _instance(backend)
         if workers is not None:
-            resolve_workers(workers, None if chosen is None else chosen.capacity)
+            resolve_workers(workers, (default_instance(_auto_name()) if chosen is None else chosen).capacity)
         self._token: Token[tuple[str | Backend | None, int | None]] = _default.set((backend, workers))
 
     def __enter__(self) -> set_backend:
@@ -125,8 +125,12 @@ def _count(chosen: Backend, workers: int | None) -> int:
     return resolve_workers(workers, chosen.capacity)
 
 
+def _auto_name() -> str:
+    return "openmp" if usable("openmp") else "numpy"
+
+
 def _auto(plan: MatvecPlan | SumPlan, workers: int | None) -> Choice:
-    if not usable("openmp"):
+    if _auto_name() == "numpy":
         return Choice(default_instance("numpy"), 1, f"backend 'openmp' cannot run here: {_why_not_openmp()}")
     openmp = default_instance("openmp")
     if workers is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_out", "as_operand", "as_where", "may_overlap", "real_view"]
+__all__ = ["as_dtype", "as_operand", "as_where", "check_out", "may_overlap", "real_view"]
 
 NUMERIC_KINDS = "biufc"
 ACCEPTED = "accepted are arrays, and sequences, of bool, integers, floats or complex numbers"
@@ -94,11 +94,28 @@ def may_overlap(out: NDArray[Any], *operands: NDArray[Any]) -> bool:
     return any(np.may_share_memory(out, operand) for operand in operands)
 
 
+def as_dtype(function: str, dtype: Any) -> np.dtype | None:
+    """The dtype that a caller named, or None.
+
+    Raises
+    ------
+    TypeError
+        For what NumPy does not take as a dtype.
+    """
+    if dtype is None:
+        return None
+    try:
+        named: np.dtype = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise TypeError(f"{function}: dtype is {dtype!r}, which is no dtype of NumPy: {error}") from error
+    return named
+
+
 def as_where(function: str, where: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """The mask broadcast to `shape`, or None where it is simply True."""
     if where is True:
         return None
-    mask = np.asarray(where)
+    mask = as_operand(function, "where", where)
     if mask.dtype != np.bool_:
         raise TypeError(f"{function}: where has dtype {mask.dtype}; it must be bool")
     try:

@@ -151,11 +151,11 @@ class Operator:
         return self._view({"A": "A.H", "A.H": "A", "A.T": "conj(A)", "conj(A)": "A.T"}, self.shape[::-1])
 
     def __matmul__(self, other: ArrayLike) -> Array:
-        array = as_operand("matmul", "the right operand", other)
+        array = _at_most_matrix("the right operand", other)
         return self.matmat(array) if array.ndim == 2 else self.matvec(array)
 
     def __rmatmul__(self, other: ArrayLike) -> Array:
-        array = as_operand("matmul", "the left operand", other)
+        array = _at_most_matrix("the left operand", other)
         return self.T.matmat(array.T).T if array.ndim == 2 else self.T.matvec(array)
 
     def stats(self) -> Stats:
@@ -206,6 +206,15 @@ class Operator:
         self._account.seconds += time.perf_counter() - start
 
 
+def _at_most_matrix(name: str, other: ArrayLike) -> Array:
+    array = as_operand("matmul", name, other)
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"matmul: {name} has shape {array.shape}; it must have 1 or 2 dimensions. Use matvec for batches"
+        )
+    return array
+
+
 def operator(
     A: ArrayLike | str | os.PathLike[str], *, backend: str | Backend | None = None, workers: int | None = None
 ) -> Operator:
@@ -239,6 +248,10 @@ def operator(
     """
     if isinstance(A, (str, os.PathLike)):
         matrix = np.load(A, mmap_mode="r", allow_pickle=False)
+        if not isinstance(matrix, np.ndarray):
+            matrix.close()
+            text = f"operator: {os.fspath(A)!r} holds several arrays; pass a .npy file, which holds one"
+            raise ValueError(text)  # noqa: TRY004  the argument is a path, as it should be
     else:
         matrix = A if type(A) is np.memmap else as_operand("operator", "A", A)
     if matrix.ndim != 2:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 
 import numpy as np
 
@@ -77,12 +78,9 @@ def plan_matvec(
     *x_batch, length = x_shape
     if length != n:
         raise ValueError(f"matvec: x has shape {x_shape}; A has shape {A_shape}, so x must have {(*x_batch, n)}")
-    try:
-        batch = np.broadcast_shapes(tuple(A_batch), tuple(x_batch))
-    except ValueError:
-        raise ValueError(
-            f"matvec: the leading dimensions of A {A_shape} and x {x_shape} do not broadcast together"
-        ) from None
+    batch = _broadcast(A_batch, x_batch)
+    if batch is None:
+        raise ValueError(f"matvec: the leading dimensions of A {A_shape} and x {x_shape} do not broadcast together")
     A_native, x_native = A_dtype.newbyteorder("="), x_dtype.newbyteorder("=")
     loop = np.result_type(A_native, x_native) if dtype is None else _numeric("matvec", dtype)
     casts = tuple(not np.can_cast(given, loop, "safe") for given in (A_native, x_native))
@@ -92,6 +90,14 @@ def plan_matvec(
                 f"matvec: {name} has dtype {given}, which cannot be cast to dtype={loop} by the rule 'same_kind'"
             )
     return MatvecPlan(batch, m, n, loop, (casts[0], casts[1]))
+
+
+def _broadcast(one: list[int], other: list[int]) -> Shape | None:
+    """As ``numpy.broadcast_shapes``, which ends at 32 dimensions; None if they do not fit."""
+    pairs = list(zip_longest(reversed(one), reversed(other), fillvalue=1))
+    if any(a != b and 1 not in (a, b) for a, b in pairs):
+        return None
+    return tuple(b if a == 1 else a for a, b in reversed(pairs))
 
 
 @lru_cache(maxsize=1024)

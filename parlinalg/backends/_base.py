@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..plan import MatvecPlan, SumPlan
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["Backend", "Resident"]
 
@@ -125,6 +127,8 @@ class Backend(ABC):
         One queue per backend keeps the order of collective calls equal on all ranks. A submitted call must not wait
         for one that was submitted later.
         """
+        from concurrent.futures import ThreadPoolExecutor  # loads logging: a fifth of our import time
+
         with _QUEUE_LOCK:
             if self._queue is None or self._queue_owner != os.getpid():  # its thread does not outlive a fork
                 self._queue = ThreadPoolExecutor(1, f"parlinalg-{self.name}")

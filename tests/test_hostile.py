@@ -125,3 +125,10 @@ def test_fork_after_a_region_of_another_user_of_libgomp() -> None:
         print(os.waitpid(child, 0)[1])
     """
     assert run(program) == "0"
+
+
+def test_rows_of_mixed_dtypes_that_are_longer_than_a_block() -> None:
+    A = np.random.default_rng(4).integers(-9, 9, (2, 300_001)).astype(np.float32)  # cast, 2.4 MB a row
+    x = np.arange(300_001.0) % 7
+    for backend in ("numpy", "openmp"):
+        assert (matvec(A, x, backend=backend) == np.matvec(A.astype(float), x)).all()

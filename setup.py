@@ -14,7 +14,15 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-KERNELS = ["products", "convert", "matvec", "sums", "table"]  # C files compiled once per instruction set
+KERNELS = [
+    "products",
+    "convert",
+    "matvec",
+    "folds",
+    "sums",
+    "integers",
+    "table",
+]  # C files compiled once per instruction set
 COMMON = ["select", "round", "parallel", "placement"]
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": []}

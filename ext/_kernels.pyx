@@ -4,6 +4,7 @@ Operands have been checked by the callers: numeric ndarrays whose shapes fit.
 """
 
 import os
+import warnings
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from parallel cimport *
 
 cnp.import_array()
 
-FLOAT_DIGITS = FLOAT_STATE
+FLOAT_DIGITS = SUM_STATE
+PRODUCT_DIGITS = PRODUCT_STATE
+OVERFLOW, INVALID = ROUND_OVERFLOW, ROUND_INVALID
 
 cdef Py_ssize_t PART_BYTES = 512 << 10   # of one part: some 20 us, the most that threads wait for the last of them
 # Rows of a part: kernels work on four at a time, and where rows cut the columns of a Fortran matrix, on pieces of
@@ -27,6 +30,7 @@ cdef Py_ssize_t PART_BYTES = 512 << 10   # of one part: some 20 us, the most tha
 cdef Py_ssize_t LEAST_ROWS = 16
 cdef Py_ssize_t LEAST_COLUMN_PIECE = 512
 cdef Py_ssize_t COLUMNS_OF_THREAD = 64   # from which on a Fortran matrix is split by columns: those lie together
+cdef Py_ssize_t LEAST_COLUMNS = 256   # of a part whose sums lie side by side
 cdef Py_ssize_t PARTS_BY_COLUMNS = 4   # of a thread, at most: each needs room for a result, and is added up
 
 # Parts that one thread does between two looks for Ctrl-C: some 30 ms, a small part of what a person notices.
@@ -155,88 +159,167 @@ cdef Py_ssize_t number_of_parts(Py_ssize_t nbytes, Py_ssize_t length, Py_ssize_t
     return min(max(length, 1), workers * max(each, 1))
 
 
-def sum_states(cnp.ndarray a not None, int kept, int workers):
-    """Exact sums over all but the first `kept` axes of `a`, on `workers` threads; see `Backend.sum_states`."""
-    shape = (<object>a).shape
-    cdef int width = 1 if a.dtype.kind in "biu" else FLOAT_STATE
-    cdef cnp.ndarray states = np.zeros((*shape[:kept], width), np.int64)
-    if a.size == 0:
-        return states
-    workers = min(workers, MOST_THREADS)
-    cdef int64_t *target = <int64_t *>cnp.PyArray_BYTES(states)
-    cdef Addends addends = addends_of(a, states, kept)
-    cdef int axis = split_axis(shape, workers) if workers > 1 and shape else 0
-    cdef Py_ssize_t parts = number_of_parts(8 * a.size, addends.shape[axis], 1, workers)
-    cdef const int64_t[::1] edges = ends(addends.shape[axis], parts)
-    # Along an axis that is kept each part has states of its own; otherwise each thread but the first needs a set.
-    cdef Py_ssize_t count = states.size
-    cdef int sets = 1 if addends.state[axis] else min(workers, parts)
-    cdef cnp.ndarray scratch = np.zeros((sets - 1) * count, np.int64)
-    cdef int64_t *others = <int64_t *>cnp.PyArray_BYTES(scratch)
-    cdef const Kernels *k = chosen
-    cdef cnp.ndarray room = np.empty((workers + 1) * sizeof(Share), np.uint8)
-    cdef Share *shares = shares_in(room)
-    cdef Work work
-    cdef Py_ssize_t first
-    cdef Team *team
-    cdef int thread, threads
-    for first in range(0, parts, INTERRUPT_PARTS * workers):
-        threads = threads_allowed(min(workers, parts - first))
-        team = keep_threads_off()
-        work = work_of(&edges[0], first, min(INTERRUPT_PARTS * workers, parts - first), threads, shares)
-        with nogil:
-            if threads == 1:
-                sum_work(k, &addends, axis, &work, 0, target)
-            else:
-                for thread in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                    join_team(team, thread)
-                    sum_work(k, &addends, axis, &work, thread,
-                             target if sets == 1 or thread == 0 else others + (thread - 1) * count)
-        PyErr_CheckSignals()
-    for thread in range(sets - 1):
-        merge_states(count // width, width, others + thread * count, target)
-    return states
+cdef int loop_of(cnp.ndarray a) noexcept:
+    """What elements are widened to before they are added."""
+    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(a))
+    return U64 if dtype < F16 else F32 if dtype < F64 else F64
 
 
-cdef Addends addends_of(cnp.ndarray a, cnp.ndarray states, int kept) noexcept:
+cdef class Sum:
+    """Sums over all but the first `kept` axes of `a`, each element times its weight if there are weights."""
+
     cdef Addends addends
-    cdef int axis
-    addends.data = cnp.PyArray_BYTES(a)
-    addends.dtype = dtype_of_number(cnp.PyArray_TYPE(a))
-    addends.swapped = cnp.PyArray_ISBYTESWAPPED(a)
-    addends.ndim = cnp.PyArray_NDIM(a)
-    addends.shape[0] = 1   # of a scalar, which has no axes
-    addends.state[0] = 0
-    for axis in range(addends.ndim):
-        addends.shape[axis] = cnp.PyArray_DIM(a, axis)
-        addends.stride[axis] = cnp.PyArray_STRIDE(a, axis)
-        addends.state[axis] = cnp.PyArray_STRIDE(states, axis) // 8 if axis < kept else 0
-    return addends
+    cdef cnp.ndarray a, weights
+    cdef int kept, workers, axis
+    cdef Py_ssize_t parts
+    cdef int digits
+
+    def __init__(self, cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):
+        self.a, self.kept, self.workers = a, kept, min(workers, MOST_THREADS)
+        self.addends = addends_of(a, loop_of(a))
+        self.digits = 1 if self.addends.loop == U64 else SUM_STATE
+        cdef int axis
+        if weights is not None:
+            self.weights = np.broadcast_to(weights, np.shape(a))
+            self.digits = PRODUCT_STATE
+            self.addends.loop = F32 if single else F64
+            self.addends.weights = cnp.PyArray_BYTES(self.weights)
+            for axis in range(self.addends.ndim):
+                self.addends.weight[axis] = cnp.PyArray_STRIDE(self.weights, axis)
+        self._split()
+
+    cdef _split(self):
+        cdef Py_ssize_t least = 1
+        self.axis = 0
+        if self.workers > 1 and self.addends.ndim:
+            shape = np.shape(self.a)
+            self.axis = split_axis(shape, self.workers)
+            if self.axis < self.kept and self._is_innermost(self.axis):
+                least = LEAST_COLUMNS
+                other = split_axis((0, *shape[self.kept:]), self.workers)
+                if shape[self.axis] < least * self.workers and other and shape[self.kept + other - 1] >= 8 * self.workers:
+                    self.axis, least = self.kept + other - 1, 1
+        self.parts = number_of_parts(8 * cnp.PyArray_SIZE(self.a), self.addends.shape[self.axis], least, self.workers)
+
+    cdef bint _is_innermost(self, int axis):
+        cdef int k
+        for k in range(self.addends.ndim):
+            if k != axis and self.addends.shape[k] > 1 and abs(self.addends.stride[k]) < abs(self.addends.stride[axis]):
+                return False
+        return True
+
+    cdef cnp.ndarray states(self):
+        """The sums as exact states, normalised."""
+        cdef bint own = self.axis < self.kept   # each part has states of its own; otherwise each thread has a set
+        cdef int sets = 1 if own or cnp.PyArray_SIZE(self.a) == 0 else min(self.workers, self.parts), i
+        shape = np.shape(self.a)[:self.kept]
+        cdef cnp.ndarray states = np.zeros((sets, *shape, self.digits), np.int64)
+        cdef Py_ssize_t length = cnp.PyArray_SIZE(states) // sets
+        cdef int64_t *first = <int64_t *>cnp.PyArray_BYTES(states)
+        for i in range(self.kept):
+            self.addends.result[i] = cnp.PyArray_STRIDE(states, i + 1)
+        self._compute(STATES, <char *>first, 0 if own else 8 * length)
+        if sets == 1:
+            normalise_states(length // self.digits, self.digits, first)
+        for i in range(1, sets):
+            merge_states(length // self.digits, self.digits, first + i * length, first)
+        return states[0]
+
+    cdef int write(self, cnp.ndarray out) except -1:
+        """Write the sums, rounded once, into `out`; return what `round_states` does."""
+        cdef int flags, i
+        if self.axis >= self.kept and self.parts > 1:
+            rounded = np.empty(np.shape(out), out.dtype)
+            flags = round_states(self.states(), rounded)
+            out[...] = rounded
+            return flags
+        for i in range(self.kept):
+            self.addends.result[i] = cnp.PyArray_STRIDE(out, i)
+        return self._compute(dtype_of_number(cnp.PyArray_TYPE(out)), cnp.PyArray_BYTES(out), 0)
+
+    cdef int _compute(self, int dtype, char *results, Py_ssize_t set_bytes) except -1:
+        """On threads, of which each has a set of results, so many bytes after that of the one before."""
+        cdef const int64_t[::1] edges = ends(self.addends.shape[self.axis], self.parts)
+        cdef cnp.ndarray room = np.empty((self.workers + 1) * sizeof(Share), np.uint8)
+        cdef Share *shares = shares_in(room)
+        # Only strips need room, and those there are not without axes that are kept.
+        cdef Py_ssize_t strip_bytes = ROOM_BYTES if self.kept and self.addends.loop != U64 else 0
+        cdef cnp.ndarray strip_room = np.empty(self.workers * strip_bytes + 64, np.uint8)
+        cdef char *strips = <char *>((<size_t>cnp.PyArray_BYTES(strip_room) + 63) & ~<size_t>63)
+        cdef const Addends *addends = &self.addends
+        cdef const Kernels *k = chosen
+        cdef Work work
+        cdef Py_ssize_t first, parts = self.parts, at_a_time = INTERRUPT_PARTS * self.workers
+        cdef Team *team
+        cdef int axis = self.axis, thread, threads, flags = 0
+        for first in range(0, parts, at_a_time):
+            threads = threads_allowed(min(self.workers, parts - first))
+            team = keep_threads_off()
+            work = work_of(&edges[0], first, min(at_a_time, parts - first), threads, shares)
+            with nogil:
+                if threads == 1:
+                    flags = flags | sum_work(k, addends, axis, &work, 0, dtype, results, strips)
+                else:
+                    for thread in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                        join_team(team, thread)
+                        flags |= sum_work(k, addends, axis, &work, thread, dtype, results + thread * set_bytes,
+                                          strips + thread * strip_bytes)
+            PyErr_CheckSignals()
+        return flags
+
+
+def sum_states(cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):
+    """Exact sums over all but the first `kept` axes of `a`, on `workers` threads, as normalised states.
+
+    Each element is multiplied by its weight, a native float64; `single`: one that is a float32, as the element is.
+    """
+    cdef Sum total = Sum(a, kept, workers, weights, single)
+    return total.states()
+
+
+def write_sums(cnp.ndarray a not None, int kept, int workers, cnp.ndarray out not None, cnp.ndarray weights=None,
+               bint single=False):
+    """Write the sums of `sum_states` into `out`, of float16, float32 or float64, each rounded once.
+
+    Returns what `round_states` does.
+    """
+    cdef Sum total = Sum(a, kept, workers, weights, single)
+    return total.write(out)
 
 
 def round_states(cnp.ndarray states not None, cnp.ndarray out not None):
     """Write the value of each float state into the contiguous array `out`.
 
-    Returns whether finite addends overflowed, and whether infinities of both signs met.
+    Returns OVERFLOW if finite addends did, or INVALID if infinities of both signs met, or both, or 0.
     """
     states = np.ascontiguousarray(states)
     cdef Py_ssize_t i, n = out.size
     cdef int64_t *state = <int64_t *>cnp.PyArray_BYTES(states)
     cdef char *rounded = cnp.PyArray_BYTES(out)
-    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(out)), flags = 0
+    cdef int length = cnp.PyArray_DIM(states, cnp.PyArray_NDIM(states) - 1), dtype = dtype_of_number(cnp.PyArray_TYPE(out)), flags = 0
     cdef size_t size = size_of(dtype)
     with nogil:
         for i in range(n):
-            flags = flags | round_state(state + i * FLOAT_STATE, dtype, rounded + i * size)
-    return bool(flags & ROUND_OVERFLOW), bool(flags & ROUND_INVALID)
+            flags = flags | round_state(state + i * length, length, dtype, rounded + i * size)
+    return flags
+
+
+cdef class ieee754:
+    """A context manager: the floating-point environment that casts and sums are defined in."""
+
+    cdef Environment saved
+
+    def __enter__(self):
+        self.saved = enter_exactness()
+
+    def __exit__(self, *error):
+        leave_exactness(self.saved)
 
 
 def normalise(cnp.ndarray states not None):
-    """Bring the digits of contiguous float states into [-2**31, 2**31); their values stay."""
-    cdef Py_ssize_t i
-    cdef int64_t *state = <int64_t *>cnp.PyArray_BYTES(states)
-    for i in range(states.size // FLOAT_STATE):
-        normalise_state(state + i * FLOAT_STATE)
+    """Bring the digits of contiguous states into [-2**31, 2**31); their values stay."""
+    cdef int length = cnp.PyArray_DIM(states, cnp.PyArray_NDIM(states) - 1)
+    normalise_states(states.size // length, length, <int64_t *>cnp.PyArray_BYTES(states))
 
 
 def read(cnp.ndarray a not None, int workers):
@@ -258,5 +341,13 @@ def read(cnp.ndarray a not None, int workers):
 if "PARLINALG_SIMD" in os.environ:
     select(os.environ["PARLINALG_SIMD"])
 
+if not chosen.check():
+    warnings.warn(
+        "parlinalg: floating-point operations of this build are not those of IEEE 754 (the compiler reorders, fuses or "
+        "widens them), so exact sums use integers only: the results are right, but slow. Build it again with other "
+        "compiler options",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 install_fork_guard()
 os.register_at_fork(before=lambda: before_fork(), after_in_parent=lambda: after_fork_in_parent())

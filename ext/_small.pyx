@@ -51,14 +51,14 @@ cdef object product(cnp.ndarray a, cnp.ndarray b):
 def short_cut(general):
     """`general`, a function with the signature of ``matvec``, with the short cut before it."""
 
-    def matvec(A, x, /, out=None, *, dtype=None, backend=None, workers=None):
+    def matvec(A, x, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
         if (
             type(A) is cnp.ndarray and type(x) is cnp.ndarray
-            and out is None and dtype is None and backend is None and workers is None
+            and out is None and dtype is None and exact is False and backend is None and workers is None
         ):
             y = product(A, x)
             if y is not None:
                 return y
-        return general(A, x, out, dtype=dtype, backend=backend, workers=workers)
+        return general(A, x, out, dtype=dtype, exact=exact, backend=backend, workers=workers)
 
     return functools.update_wrapper(matvec, general)

@@ -35,6 +35,7 @@
 #define block_accumulate JOIN(block_accumulate, PARLINALG_ISA)
 #define block_store JOIN(block_store, PARLINALG_ISA)
 #define block_sum JOIN(block_sum, PARLINALG_ISA)
+#define sum_integers JOIN(sum_integers, PARLINALG_ISA)
 
 /* By accumulator, real ones and BOOL (for which x holds 0 or 255): y[i] += sum_j A[i*lda + j] x[j] by rows, or
    A[i + j*lda] x[j] by columns; contiguous, aligned, of one dtype. */
@@ -58,9 +59,12 @@ void narrow(ptrdiff_t n, const void *src, int to, char *dst, ptrdiff_t stride);
 void block_matvec(const Matrix *A, const Matrix *x, const Matrix *y);
 void block_accumulate(const Matrix *A, const Matrix *x, int loop, void *sums);
 void block_store(const void *sums, const Matrix *y);
-void block_sum(const Addends *a, int64_t *states);
+int block_sum(const Addends *a, int dtype, char *results, void *room);
+/* The same of integers, whose axes are in order of stride. */
+void sum_integers(const Addends *a, char *results);
 
 static inline int is_complex(int dtype) { return dtype >= C64; }
+static inline int complex_of(int dtype) { return dtype - F32 + C64; }
 static inline int real_of(int dtype) { return is_complex(dtype) ? dtype - C64 + F32 : dtype; }
 static inline ptrdiff_t min_of(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 

@@ -9,8 +9,12 @@
 enum dtype { BOOL, I8, U8, I16, U16, I32, U32, I64, U64, F16, F32, F64, LONGDOUBLE, C64, C128, CLONGDOUBLE, DTYPES };
 
 #define MAX_DIMS 64
-#define DIGITS 70                  /* of the state of a sum of floats: digit j weighs 2^(32 j - 1088) */
-#define FLOAT_STATE (DIGITS + 3)   /* then the counts of NaN, +inf and -inf */
+
+/* States: digits, of which digit j weighs 2^(32 j - BIAS), then the counts of NaN, +inf and -inf. */
+#define SUM_STATE 73        /* of a sum of floats */
+#define SUM_BIAS 1088
+#define PRODUCT_STATE 139   /* of a sum of products of two floats */
+#define PRODUCT_BIAS 2176
 
 typedef struct {
     const char *data;
@@ -20,15 +24,19 @@ typedef struct {
     int swapped;         /* whether the byte order is not the native one */
 } Matrix;
 
+/* What is summed, each element times its weight if there are weights. */
 typedef struct {
-    const char *data;
+    const char *data, *weights;   /* weights: float64, or NULL */
     int ndim;
     ptrdiff_t shape[MAX_DIMS];
-    ptrdiff_t stride[MAX_DIMS];   /* bytes */
-    ptrdiff_t state[MAX_DIMS];    /* int64s from one state to the next along this axis; 0: the axis is summed over */
+    ptrdiff_t stride[MAX_DIMS], weight[MAX_DIMS];   /* bytes from one element, one weight, to the next */
+    ptrdiff_t result[MAX_DIMS];   /* bytes from one result to the next along this axis; 0: the axis is summed over */
     int dtype;
     int swapped;
+    int loop;                     /* F32 or F64, to which elements are widened; U64 for integers and bool */
 } Addends;
+
+enum { STATES = -1 };   /* stands for a dtype of results */
 
 typedef struct {
     const char *name;
@@ -44,9 +52,14 @@ typedef struct {
     /* y[i] = sums[i], in the dtype of y. */
     void (*store)(const void *sums, const Matrix *y);
 
-    /* Adds every element to its state, exactly: states of 73 int64 for floats, of one for integers and bool. Float
-       states are left normalised. */
-    void (*sum)(const Addends *a, int64_t *states);
+    /* Exact sums. Of dtype STATES, they are added to the results: one int64 for integers and bool; for floats a state
+       that is normalised, and is not any longer. Otherwise floats are rounded, once, to float16, float32 or float64.
+       Room for ROOM_BYTES. Returns what round_state does. */
+    int (*sum)(const Addends *a, int dtype, char *results, void *room);
+
+    /* Tries out whether floating-point arithmetic does what sums rely on; they use integers only from then on if it
+       does not, and this returns 0. */
+    int (*check)(void);
 
     /* The or of n 64-bit words, read as fast as memory allows. */
     uint64_t (*read)(ptrdiff_t n, const uint64_t *words);
@@ -61,11 +74,16 @@ const Kernels *kernels_named(const char *name);
 /* The best that this processor has. */
 const Kernels *kernels_best(void);
 
+enum { ROOM_BYTES = 384 << 10 };
+
 /* Digits into [-2^31, 2^31), the top one excepted; the value is unchanged. */
-void normalise_state(int64_t *state);
+void normalise_digits(int count, int64_t *digit);
 
 enum { ROUND_OVERFLOW = 1, ROUND_INVALID = 2 };
-/* Writes the value of a float state into *out (float16, float32 or float64), rounded to nearest, ties to even. */
-int round_state(const int64_t *state, int dtype, void *out);
+/* Writes a value into *out (float16, float32 or float64), rounded to nearest, ties to even: that of a whole state, of
+   digits of which the first weighs 2^exponent, or integer * 2^exponent. */
+int round_state(const int64_t *state, int length, int dtype, void *out);
+int round_digits(const int64_t *digit, int count, int exponent, const int64_t *specials, int dtype, void *out);
+int round_integer(__int128 integer, int exponent, int dtype, void *out);
 
 #endif

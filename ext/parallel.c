@@ -68,16 +68,19 @@ void product_work(const Kernels *k, const Product *p, int split, Work *w, int th
         product_part(k, p, split, w->edges[part], w->edges[part + 1], sums + part * bytes);
 }
 
-void sum_work(const Kernels *k, const Addends *a, int axis, Work *w, int thread, int64_t *states) {
+int sum_work(const Kernels *k, const Addends *a, int axis, Work *w, int thread, int dtype, char *results, void *room) {
+    int flags = 0;
     for (ptrdiff_t part; (part = take_part(w, thread)) >= 0;) {
         const ptrdiff_t lo = w->edges[part];
         Addends some = *a;
         if (a->ndim) {
             some.data += lo * a->stride[axis];
+            if (a->weights) some.weights += lo * a->weight[axis];
             some.shape[axis] = w->edges[part + 1] - lo;
         }
-        k->sum(&some, states + lo * a->state[axis]);
+        flags |= k->sum(&some, dtype, results + lo * a->result[axis], room);
     }
+    return flags;
 }
 
 #define ADD(T) { T *s = sum; const T *a = part; for (ptrdiff_t i = 0; i < n; i++) s[i] += a[i]; break; }
@@ -110,10 +113,14 @@ void product_combine(const Kernels *k, const Product *p, ptrdiff_t parts, void *
     }
 }
 
-void merge_states(ptrdiff_t n, int width, const int64_t *part, int64_t *states) {
-    for (ptrdiff_t i = 0; i < n * width; i++) states[i] = (int64_t)((uint64_t)states[i] + (uint64_t)part[i]);
-    if (width > 1)
-        for (ptrdiff_t i = 0; i < n; i++) normalise_state(states + i * width);
+void merge_states(ptrdiff_t n, int length, const int64_t *part, int64_t *states) {
+    for (ptrdiff_t i = 0; i < n * length; i++) states[i] = (int64_t)((uint64_t)states[i] + (uint64_t)part[i]);
+    normalise_states(n, length, states);
+}
+
+void normalise_states(ptrdiff_t n, int length, int64_t *states) {
+    if (length == 1) return;
+    for (ptrdiff_t i = 0; i < n; i++) normalise_digits(length - 3, states + i * length);
 }
 
 #ifdef _OPENMP

@@ -36,12 +36,14 @@ void product_work(const Kernels *k, const Product *p, int split, Work *work, int
 /* y = the sum of `parts` partial results, in their order; they lie one after another and are overwritten. */
 void product_combine(const Kernels *k, const Product *p, ptrdiff_t parts, void *sums);
 
-/* What one thread does of a sum: it adds to `states`, which are all states; along an axis that is kept each part has
-   its own of them. */
-void sum_work(const Kernels *k, const Addends *a, int axis, Work *work, int thread, int64_t *states);
+/* What one thread does of a sum: `results` are all results, as of Kernels.sum; along an axis that is kept each part has
+   its own of them. Returns what Kernels.sum does. */
+int sum_work(const Kernels *k, const Addends *a, int axis, Work *work, int thread, int dtype, char *results, void *room);
 
-/* states += part, n of them; float states are then normalised. */
-void merge_states(ptrdiff_t n, int width, const int64_t *part, int64_t *states);
+/* Normalises n states of this length; those of integers, of length 1, are so already. */
+void normalise_states(ptrdiff_t n, int length, int64_t *states);
+/* states += part, n of them, which are normalised then. */
+void merge_states(ptrdiff_t n, int length, const int64_t *part, int64_t *states);
 
 /* "4.5" of the OpenMP that this was built with; "" without. */
 const char *openmp_version(void);

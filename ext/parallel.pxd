@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "kernels.h" nogil:
     enum:
-        DTYPES, MAX_DIMS, FLOAT_STATE, ROUND_OVERFLOW, ROUND_INVALID
+        DTYPES, MAX_DIMS, SUM_STATE, PRODUCT_STATE, STATES, ROOM_BYTES, ROUND_OVERFLOW, ROUND_INVALID
         BOOL, I8, U8, I16, U16, I32, U32, I64, U64, F16, F32, F64, LONGDOUBLE, C64, C128, CLONGDOUBLE
 
     ctypedef struct Matrix:
@@ -15,26 +15,28 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct Addends:
         const char *data
+        const char *weights
         int ndim
         Py_ssize_t shape[64]
         Py_ssize_t stride[64]
-        Py_ssize_t state[64]
-        int dtype, swapped
+        Py_ssize_t weight[64]
+        Py_ssize_t result[64]
+        int dtype, swapped, loop
 
     ctypedef struct Kernels:
         const char *name
         void (*matvec)(const Matrix *A, const Matrix *x, const Matrix *y) noexcept nogil
         void (*accumulate)(const Matrix *A, const Matrix *x, int loop, void *sums) noexcept nogil
         void (*store)(const void *sums, const Matrix *y) noexcept nogil
-        void (*sum)(const Addends *a, int64_t *states) noexcept nogil
+        int (*sum)(const Addends *a, int dtype, char *results, void *room) noexcept nogil
+        int (*check)() noexcept nogil
         uint64_t (*read)(Py_ssize_t n, const uint64_t *words) noexcept nogil
 
     int accumulator(int loop)
     size_t size_of(int dtype)
     const Kernels *kernels_named(const char *name)
     const Kernels *kernels_best()
-    void normalise_state(int64_t *state)
-    int round_state(const int64_t *state, int dtype, void *out)
+    int round_state(const int64_t *state, int length, int dtype, void *out)
 
 
 cdef extern from "parallel.h" nogil:
@@ -59,9 +61,11 @@ cdef extern from "parallel.h" nogil:
     Work work_of(const int64_t *edges, Py_ssize_t first, Py_ssize_t parts, int threads, Share *shares)
     void product_work(const Kernels *k, const Product *p, int split, Work *work, int thread, char *sums,
                       Py_ssize_t bytes)
-    void sum_work(const Kernels *k, const Addends *a, int axis, Work *work, int thread, int64_t *states)
+    int sum_work(const Kernels *k, const Addends *a, int axis, Work *work, int thread, int dtype, char *results,
+                 void *room)
     void product_combine(const Kernels *k, const Product *p, Py_ssize_t parts, void *sums)
-    void merge_states(Py_ssize_t n, int width, const int64_t *part, int64_t *states)
+    void normalise_states(Py_ssize_t n, int length, int64_t *states)
+    void merge_states(Py_ssize_t n, int length, const int64_t *part, int64_t *states)
     const char *openmp_version_ "openmp_version"()
     void install_fork_guard()
     void before_fork()
@@ -77,8 +81,34 @@ cdef extern from "placement.h" nogil:
     void join_team(Team *team, int thread)
 
 
+cdef extern from "environment.h" nogil:
+    ctypedef unsigned long long Environment
+
+    Environment enter_exactness()
+    void leave_exactness(Environment saved)
+
+
 cdef extern from "arrays.h" nogil:
     int dtype_of_number(int number)
+
+
+cdef inline Addends addends_of(cnp.ndarray a, int loop) noexcept:
+    """An array, of which nothing is kept."""
+    cdef Addends addends
+    cdef int axis
+    addends.data = cnp.PyArray_BYTES(a)
+    addends.weights = NULL
+    addends.dtype = dtype_of_number(cnp.PyArray_TYPE(a))
+    addends.swapped = cnp.PyArray_ISBYTESWAPPED(a)
+    addends.loop = loop
+    addends.ndim = cnp.PyArray_NDIM(a)
+    addends.shape[0] = 1   # of a scalar, which has no axes
+    addends.result[0] = 0
+    for axis in range(addends.ndim):
+        addends.shape[axis] = cnp.PyArray_DIM(a, axis)
+        addends.stride[axis] = cnp.PyArray_STRIDE(a, axis)
+        addends.weight[axis] = addends.result[axis] = 0
+    return addends
 
 
 cdef inline Matrix matrix_of(cnp.ndarray a, bint vector) noexcept:

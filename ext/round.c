@@ -1,17 +1,17 @@
-/* Rounds a state once, by integer logic (docs: exact sums). */
+/* Rounds once, by integer logic (docs: exact sums). */
 #include "kernels.h"
 
 #include <string.h>
 
-void normalise_state(int64_t *d) {
+void normalise_digits(int count, int64_t *d) {
     int64_t carry = 0;
-    for (int j = 0; j < DIGITS - 1; j++) {
+    for (int j = 0; j < count - 1; j++) {
         int64_t v = d[j] + carry;
         int64_t digit = (int32_t)(uint32_t)v;   /* the residue of v in [-2^31, 2^31) */
         carry = (v - digit) >> 32;
         d[j] = digit;
     }
-    d[DIGITS - 1] += carry;
+    d[count - 1] += carry;
 }
 
 typedef struct {
@@ -24,82 +24,116 @@ static const Format HALF = {11, -24, 0x7c00, 0x7e00};
 static const Format SINGLE = {24, -149, 0x7f800000, 0x7fc00000};
 static const Format DOUBLE = {53, -1074, 0x7ff0000000000000, 0x7ff8000000000000};
 
-enum { LOWEST = -1088 };   /* exponent of the last bit of a state */
+static const Format *format_of(int dtype) { return dtype == F16 ? &HALF : dtype == F32 ? &SINGLE : &DOUBLE; }
 
-/* Magnitude of a state as digits in [0, 2^32); returns whether it is negative. */
-static int magnitude(const int64_t *state, uint32_t *digit) {
-    int64_t d[DIGITS];
-    memcpy(d, state, sizeof d);
-    normalise_state(d);
-    int top = DIGITS - 1;
+enum { MOST_DIGITS = PRODUCT_STATE + 2 };
+
+/* An unsigned integer times 2^exponent. */
+typedef struct {
+    uint32_t digit[MOST_DIGITS];
+    int count, exponent;
+} Magnitude;
+
+/* Returns whether the value is negative. */
+static int magnitude_of(const int64_t *digits, int count, int exponent, Magnitude *m) {
+    int64_t d[MOST_DIGITS];
+    memcpy(d, digits, (size_t)count * sizeof *d);
+    d[count] = d[count + 1] = 0;   /* for what the top digit holds */
+    count += 2;
+    normalise_digits(count, d);
+    int top = count - 1;
     while (top >= 0 && d[top] == 0) top--;
-    int negative = top >= 0 && d[top] < 0;   /* balanced digits: the sign is that of the leading one */
+    const int negative = top >= 0 && d[top] < 0;   /* balanced digits: the sign is that of the leading one */
     int64_t carry = 0;
-    for (int j = 0; j < DIGITS; j++) {
+    for (int j = 0; j < count; j++) {
         int64_t v = (negative ? -d[j] : d[j]) + carry;
-        digit[j] = (uint32_t)v;
+        m->digit[j] = (uint32_t)v;
         carry = v >> 32;
     }
+    m->count = count;
+    m->exponent = exponent;
     return negative;
 }
 
-static int leading_bit(const uint32_t *digit) {
-    for (int j = DIGITS - 1; j >= 0; j--)
-        if (digit[j]) return 32 * j + 31 - __builtin_clz(digit[j]);
+static int leading_bit(const Magnitude *m) {
+    for (int j = m->count - 1; j >= 0; j--)
+        if (m->digit[j]) return 32 * j + 31 - __builtin_clz(m->digit[j]);
     return -1;
 }
 
-/* Bits first .. first + 63 of the magnitude. */
-static uint64_t bits_from(const uint32_t *digit, int first) {
-    int j = first >> 5, shift = first & 31;
-    uint64_t low = digit[j], middle = j + 1 < DIGITS ? digit[j + 1] : 0, high = j + 2 < DIGITS ? digit[j + 2] : 0;
+/* Bits first .. first + 63. */
+static uint64_t bits_from(const Magnitude *m, int first) {
+    const int j = first >> 5, shift = first & 31;
+    uint64_t low = m->digit[j], middle = j + 1 < m->count ? m->digit[j + 1] : 0;
+    uint64_t high = j + 2 < m->count ? m->digit[j + 2] : 0;
     return shift ? (low >> shift) | (middle << (32 - shift)) | (high << (64 - shift)) : low | (middle << 32);
 }
 
-static int any_bit_below(const uint32_t *digit, int bit) {
+static int any_bit_below(const Magnitude *m, int bit) {
     for (int j = 0; j < bit >> 5; j++)
-        if (digit[j]) return 1;
-    return (digit[bit >> 5] & ((1u << (bit & 31)) - 1)) != 0;
+        if (m->digit[j]) return 1;
+    return (m->digit[bit >> 5] & ((1u << (bit & 31)) - 1)) != 0;
 }
 
-static uint64_t round_magnitude(const uint32_t *digit, const Format *f, int *flags) {
-    int lead = leading_bit(digit);
+/* The magnitude from bit `last` on, rounded to an integer; `lead` is its leading bit. */
+static uint64_t significand_of(const Magnitude *m, int lead, int last) {
+    if (last <= 0) return bits_from(m, 0) << -last;
+    if (last > lead + 1) return 0;   /* less than half of the last bit */
+    const uint64_t q = last > lead ? 0 : bits_from(m, last) & ((2ull << (lead - last)) - 1);
+    const int half = (m->digit[(last - 1) >> 5] >> ((last - 1) & 31)) & 1;
+    return q + (half && ((q & 1) || any_bit_below(m, last - 1)));
+}
+
+static uint64_t round_magnitude(const Magnitude *m, const Format *f, int *flags) {
+    const int lead = leading_bit(m), lowest = f->lowest - m->exponent;
     if (lead < 0) return 0;
-    int last = lead - (f->precision - 1);
-    if (last < f->lowest - LOWEST) last = f->lowest - LOWEST;
-    uint64_t q = lead < last ? 0 : bits_from(digit, last) & ((2ull << (f->precision - 1)) - 1);
-    int half = (digit[(last - 1) >> 5] >> ((last - 1) & 31)) & 1;
-    q += half && ((q & 1) || any_bit_below(digit, last - 1));
-    /* The exponent's field holds last + 1 for normal numbers and 0 for subnormal ones; adding q, whose leading bit is
-       one for normal numbers, makes both come out, and a carry out of q moves to the next exponent. */
-    uint64_t bits = ((uint64_t)(last - (f->lowest - LOWEST)) << (f->precision - 1)) + q;
-    if (bits >= f->inf) {
-        *flags |= ROUND_OVERFLOW;
-        return f->inf;
-    }
-    return bits;
+    const int last = lead - (f->precision - 1) > lowest ? lead - (f->precision - 1) : lowest;
+    /* The exponent's field holds last + 1 for normal numbers and 0 for subnormal ones; adding the significand, whose
+       leading bit is one for normal numbers, makes both come out, and a carry out of it moves to the next exponent. */
+    const uint64_t bits = ((uint64_t)(last - lowest) << (f->precision - 1)) + significand_of(m, lead, last);
+    if (bits < f->inf) return bits;
+    *flags |= ROUND_OVERFLOW;
+    return f->inf;
 }
 
-int round_state(const int64_t *state, int dtype, void *out) {
-    const Format *f = dtype == F16 ? &HALF : dtype == F32 ? &SINGLE : &DOUBLE;
-    const int64_t nans = state[DIGITS], plus = state[DIGITS + 1], minus = state[DIGITS + 2];
-    uint64_t bits, sign = 0;
-    int flags = 0;
-    if (nans || (plus && minus)) {
-        bits = f->nan;
-        flags = nans ? 0 : ROUND_INVALID;
-    } else if (plus || minus) {
-        bits = f->inf;
-        sign = minus != 0;
-    } else {
-        uint32_t digit[DIGITS];
-        sign = magnitude(state, digit);
-        bits = round_magnitude(digit, f, &flags);
-    }
+static void store_bits(uint64_t bits, int negative, int dtype, void *out) {
     const int width = dtype == F16 ? 16 : dtype == F32 ? 32 : 64;
-    bits |= sign << (width - 1);
+    bits |= (uint64_t)negative << (width - 1);
     if (width == 64) memcpy(out, &bits, 8);
     else if (width == 32) memcpy(out, &(uint32_t){(uint32_t)bits}, 4);
     else memcpy(out, &(uint16_t){(uint16_t)bits}, 2);
+}
+
+int round_digits(const int64_t *digit, int count, int exponent, const int64_t *specials, int dtype, void *out) {
+    const int64_t nans = specials[0], plus = specials[1], minus = specials[2];
+    const Format *f = format_of(dtype);
+    int flags = 0;
+    if (nans || (plus && minus)) {
+        store_bits(f->nan, 0, dtype, out);
+        return nans ? 0 : ROUND_INVALID;
+    }
+    if (plus || minus) {
+        store_bits(f->inf, minus != 0, dtype, out);
+        return 0;
+    }
+    Magnitude m;
+    const int negative = magnitude_of(digit, count, exponent, &m);
+    store_bits(round_magnitude(&m, f, &flags), negative, dtype, out);
+    return flags;
+}
+
+int round_state(const int64_t *state, int length, int dtype, void *out) {
+    const int count = length - 3, exponent = length == SUM_STATE ? -SUM_BIAS : -PRODUCT_BIAS;
+    return round_digits(state, count, exponent, state + count, dtype, out);
+}
+
+int round_integer(__int128 integer, int exponent, int dtype, void *out) {
+    const unsigned __int128 magnitude = integer < 0 ? -(unsigned __int128)integer : (unsigned __int128)integer;
+    Magnitude m;
+    m.count = 4;
+    m.exponent = exponent;
+    for (int j = 0; j < 4; j++) m.digit[j] = (uint32_t)(magnitude >> (32 * j));
+    int flags = 0;
+    store_bits(round_magnitude(&m, format_of(dtype), &flags), integer < 0, dtype, out);
     return flags;
 }

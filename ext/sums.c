@@ -1,199 +1,323 @@
-/* Exact sums: every element is added to an integer of thousands of bits, its state (docs: exact sums). */
-#include "isa.h"
-
-#include <string.h>
+/* Exact sums over some axes of an array (docs: exact sums). */
+#include "environment.h"
+#include "folds.h"
 
 enum {
-    RUN = 512,                    /* elements converted at a time */
-    STRIP = 64,                   /* neighbouring states worked on at a time: 37 KiB */
-    ADDENDS_PER_DIGIT = 1 << 30,  /* of less than 2^32 each, that a digit holds */
+    RUN = 1024,       /* elements converted at a time */
+    BLOCK = 2048 / LANES, /* rows that are folded, and if need be folded again, at a time */
+    STRIP = 256,      /* neighbouring sums worked on at a time */
+    STRIP_ROWS = 32,
+    LONG = 16,        /* elements of an axis from which on it is worth to go along it */
 };
 
-/* An element is an integer of 53 bits times a power of two: shifted to the digit where it begins, it touches three. */
-static inline void add_one(double value, int64_t *d) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    const uint64_t field = (bits >> 52) & 0x7ff, fraction = bits & 0xfffffffffffff;
-    if (field == 0x7ff) {
-        d[fraction ? DIGITS : bits >> 63 ? DIGITS + 2 : DIGITS + 1] += 1;
-        return;
-    }
-    const uint64_t significand = field ? fraction | 1ull << 52 : fraction;
-    const int position = (int)(field ? field : 1) + (1088 - 1075), shift = position & 31;
-    const int64_t sign = (int64_t)bits >> 63;   /* 0 or -1: (v ^ sign) - sign is v or -v */
-    d += position >> 5;
-    d[0] += ((int64_t)(uint32_t)(significand << shift) ^ sign) - sign;
-    d[1] += ((int64_t)(uint32_t)(significand >> 1 >> (31 - shift)) ^ sign) - sign;
-    d[2] += ((int64_t)(significand >> 1 >> (63 - shift)) ^ sign) - sign;
-}
+/* The room of strips. */
+typedef struct {
+    _Alignas(64) Group group[STRIP / LANES];
+    _Alignas(64) char tile[STRIP_ROWS * STRIP * sizeof(double)];   /* converted rows */
+    Tally tally[STRIP];
+    int64_t digits[STRIP][PRODUCT_STATE];
+} Strips;
+_Static_assert(sizeof(Strips) <= ROOM_BYTES, "a strip needs more room");
 
-static void add_doubles(ptrdiff_t n, const double *v, int64_t *state) {
-    for (ptrdiff_t i = 0; i < n; i++) add_one(v[i], state);
-}
-
-static uint64_t total_of(ptrdiff_t n, const uint64_t *v) {
-    uint64_t s = 0;
-    for (ptrdiff_t i = 0; i < n; i++) s += v[i];
-    return s;
-}
-
-/* The loops over one array. `pending` counts what has been added to the fullest state since the last normalising. */
+/* How the axes are walked: over the kept ones, inside those over the summed ones, innermost over the elements of one
+   sum (a run), or over rows of neighbouring sums (a strip). */
 typedef struct {
     Addends a;
-    int width;                /* int64s of a state */
-    int64_t *first;           /* state of the first element */
-    int64_t pending;
+    Form form;
+    int dtype, flags;       /* of the results */
+    Strips *strips;
+    int kept[MAX_DIMS], kepts;
+    int summed[MAX_DIMS], summeds;
+    int inner;              /* axis of the run, or of the strip */
+    int rows;               /* axis of a strip's rows */
+    int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
+    ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
 } Task;
 
-/* The states of a part do not lie one after another: between them may lie those of another thread. */
-static void normalise_along(const Addends *a, int axis, int64_t *state) {
-    while (axis < a->ndim && !a->state[axis]) axis++;
-    if (axis == a->ndim) {
-        normalise_state(state);
+/* ---- results ---- */
+
+static void add_to_state(Tally *t, int64_t *state) {
+    normalise_tally(t);
+    for (int j = t->lo; j < t->hi; j++) state[j] += t->digit[j];
+    const int count = t->bias == SUM_BIAS ? SUM_STATE - 3 : PRODUCT_STATE - 3;
+    for (int k = 0; k < 3; k++) state[count + k] += t->specials[k];
+}
+
+static void deliver(Task *task, Group *g, int t, char *result) {
+    if (task->dtype != STATES) {
+        task->flags |= round_tally(g, t, task->dtype, result);
         return;
     }
-    for (ptrdiff_t i = 0; i < a->shape[axis]; i++) normalise_along(a, axis + 1, state + i * a->state[axis]);
+    flush_group(g);
+    add_to_state(&g->tally[t], (int64_t *)result);
 }
 
-static void normalise_all(Task *t) {
-    normalise_along(&t->a, 0, t->first);
-    t->pending = 0;
-}
+/* ---- runs ---- */
 
-static void add_run(Task *t, ptrdiff_t n, const char *data, ptrdiff_t stride, int64_t *state) {
-    union { double d[RUN]; uint64_t u[RUN]; } run;
-    for (ptrdiff_t i = 0; i < n; i += RUN) {
-        const ptrdiff_t k = min_of(RUN, n - i);
-        fetch(k, data + i * stride, stride, t->a.dtype, t->a.swapped, t->width == 1 ? U64 : F64, &run);
-        if (t->width == 1) *state = (int64_t)((uint64_t)*state + total_of(k, run.u));
-        else add_doubles(k, run.d, state);
+static void add_elements(const Form *f, Group *g, ptrdiff_t n, const char *v, const char *w) {
+    const ptrdiff_t row = LANES * (ptrdiff_t)size_of(f->type);
+    ptrdiff_t left = n / LANES;
+    for (; left; left -= min_of(BLOCK, left)) {
+        const Rows rows = {v, w, row, sizeof(Doubles), min_of(BLOCK, left)};
+        add_rows(f, g, &rows);
+        v += rows.count * row;
+        w += f->weighted ? rows.count * (ptrdiff_t)sizeof(Doubles) : 0;
     }
+    const size_t rest = (size_t)(n % LANES);
+    if (!rest) return;
+    double elements[LANES] = {0}, weights[LANES] = {0};
+    memcpy(elements, v, rest * size_of(f->type));
+    if (f->weighted) memcpy(weights, w, rest * sizeof *weights);
+    add_rows(f, g, &(Rows){(const char *)elements, (const char *)weights, row, sizeof(Doubles), 1});
 }
 
-/* Neighbouring elements that belong to neighbouring states. */
-static void add_strip(Task *t, ptrdiff_t n, const char *data, ptrdiff_t stride, int64_t *state, ptrdiff_t step) {
-    union { double d[STRIP]; uint64_t u[STRIP]; } strip;
-    fetch(n, data, stride, t->a.dtype, t->a.swapped, t->width == 1 ? U64 : F64, &strip);
-    for (ptrdiff_t i = 0; i < n; i++) {
-        if (t->width == 1) state[i * step] = (int64_t)((uint64_t)state[i * step] + strip.u[i]);
-        else add_one(strip.d[i], state + i * step);
-    }
-}
-
-static void count_pending(Task *t, ptrdiff_t n) {
-    if (t->width == 1) return;
-    if (t->pending + n > ADDENDS_PER_DIGIT) normalise_all(t);
-    t->pending += n;
-}
-
-static void add_innermost(Task *t, const char *data, int64_t *state) {
+static int lies_ready(const Task *t, const char *data, ptrdiff_t stride) {
     const Addends *a = &t->a;
-    const int last = a->ndim - 1;
-    const ptrdiff_t n = a->shape[last], stride = a->stride[last], step = a->state[last];
-    if (!step) {
-        for (ptrdiff_t i = 0; i < n; i += ADDENDS_PER_DIGIT) {
-            const ptrdiff_t k = min_of(ADDENDS_PER_DIGIT, n - i);
-            count_pending(t, k);
-            add_run(t, k, data + i * stride, stride, state);
-        }
-        return;
-    }
-    /* The next axis out runs inside each strip, so that the strip's states stay in the cache. */
-    const ptrdiff_t outer = last ? a->shape[last - 1] : 1, outer_stride = last ? a->stride[last - 1] : 0;
-    const ptrdiff_t outer_step = last ? a->state[last - 1] : 0;
-    for (ptrdiff_t i = 0; i < n; i += STRIP)
-        for (ptrdiff_t k = 0; k < outer; k++) {
-            count_pending(t, 1);
-            add_strip(t, min_of(STRIP, n - i), data + i * stride + k * outer_stride, stride,
-                      state + i * step + k * outer_step, step);
-        }
+    return a->dtype == t->form.type && !a->swapped && stride == (ptrdiff_t)size_of(a->dtype) &&
+           is_aligned(data, stride, 0, a->dtype);
 }
 
-static void walk(Task *t, int axis, const char *data, int64_t *state) {
-    const int inside = t->a.state[t->a.ndim - 1] ? 2 : 1;   /* axes that add_innermost runs over */
-    if (axis >= t->a.ndim - inside) {
-        add_innermost(t, data, state);
+static void add_run(Task *t, Group *g, const char *data, const char *weights) {
+    const Addends *a = &t->a;
+    const ptrdiff_t n = a->shape[t->inner], stride = a->stride[t->inner], weight = a->weight[t->inner];
+    const int per = t->pairs ? 2 : 1, from = t->pairs ? complex_of(a->dtype) : a->dtype;
+    const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
+    const int ready = lies_ready(t, data, stride / per) && stride % per == 0;
+    const int weights_ready = !t->form.weighted || weight == per * (ptrdiff_t)sizeof(double);
+    if (ready && weights_ready) {
+        add_elements(&t->form, g, n * per, data, weights);
         return;
     }
+    _Alignas(64) char elements[RUN * sizeof(double)], copied[RUN * sizeof(double)];
+    for (ptrdiff_t i = 0; i < n; i += RUN / 2) {
+        const ptrdiff_t k = min_of(RUN / 2, n - i);
+        fetch(k, data + i * stride, stride, from, a->swapped, to, elements);
+        if (t->form.weighted) fetch(k, weights + i * weight, weight, per == 2 ? C128 : F64, 0, per == 2 ? C128 : F64, copied);
+        add_elements(&t->form, g, k * per, elements, copied);
+    }
+}
+
+/* ---- strips ---- */
+
+static void add_columns(Task *t, ptrdiff_t columns, const char *data, ptrdiff_t stride, const char *weights,
+                        ptrdiff_t count, Group *g) {
+    const ptrdiff_t weight = t->form.weighted ? t->a.weight[t->rows] : 0, size = (ptrdiff_t)size_of(t->form.type);
+    for (ptrdiff_t j = 0; j < columns; j += LANES)
+        add_rows(&t->form, g++, &(Rows){data + j * size, weights, stride, weight, count});
+}
+
+/* Rows of `columns` neighbouring elements, as whole vectors where they do not lie so. */
+static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights, ptrdiff_t count) {
+    const Addends *a = &t->a;
+    const ptrdiff_t stride = a->stride[t->rows], column = a->stride[t->inner], size = (ptrdiff_t)size_of(t->form.type);
+    const ptrdiff_t done = lies_ready(t, data, column) && stride % size == 0 ? columns / LANES * LANES : 0;
+    add_columns(t, done, data, stride, weights, count, t->strips->group);
+    if (done == columns) return;
+    const ptrdiff_t left = columns - done, whole = (left + LANES - 1) / LANES * LANES;
+    char *tile = t->strips->tile;
+    for (ptrdiff_t i = 0; i < count; i++, tile += whole * size) {
+        fetch(left, data + i * stride + done * column, column, a->dtype, a->swapped, t->form.type, tile);
+        memset(tile + left * size, 0, (size_t)((whole - left) * size));
+    }
+    add_columns(t, whole, t->strips->tile, whole * size, weights, count, t->strips->group + done / LANES);
+}
+
+static void add_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights) {
+    const Addends *a = &t->a;
+    const ptrdiff_t n = a->shape[t->rows];
+    for (ptrdiff_t i = 0; i < n; i += STRIP_ROWS)
+        add_rows_of_strip(t, columns, data + i * a->stride[t->rows],
+                          t->form.weighted ? weights + i * a->weight[t->rows] : NULL, min_of(STRIP_ROWS, n - i));
+}
+
+/* ---- the walk ---- */
+
+/* Over the summed axes from number k on; columns: of a strip, 0 for a run. */
+static void walk_summed(Task *t, int k, Group *g, ptrdiff_t columns, const char *data, const char *weights) {
+    if (k == t->summeds) {
+        if (columns) add_strip(t, columns, data, weights);
+        else add_run(t, g, data, weights);
+        return;
+    }
+    const int axis = t->summed[k];
     for (ptrdiff_t i = 0; i < t->a.shape[axis]; i++)
-        walk(t, axis + 1, data + i * t->a.stride[axis], state + i * t->a.state[axis]);
+        walk_summed(t, k + 1, g, columns, data + i * t->a.stride[axis],
+                    t->form.weighted ? weights + i * t->a.weight[axis] : NULL);
 }
 
-/* Axes in order of stride, the smallest last, and those merged that step on where the next one ends. */
-static void simplify(Addends *a, int64_t **states) {
+static void sum_strips(Task *t, const char *data, const char *weights, char *results) {
+    Strips *s = t->strips;
+    const Addends *a = &t->a;
+    const ptrdiff_t n = a->shape[t->inner];
+    for (int i = 0; i < STRIP / LANES && i * LANES < n; i++) {
+        begin_group(&s->group[i], LANES, &s->tally[i * LANES]);
+        for (int j = i * LANES; j < (i + 1) * LANES; j++)
+            s->tally[j] = (Tally){.digit = s->digits[j], .bias = t->form.weighted ? PRODUCT_BIAS : SUM_BIAS};
+    }
+    for (ptrdiff_t i = 0; i < n; i += STRIP) {
+        const ptrdiff_t columns = min_of(STRIP, n - i);
+        walk_summed(t, 0, NULL, columns, data + i * a->stride[t->inner], weights);
+        for (ptrdiff_t j = 0; j < columns; j++)
+            deliver(t, &s->group[j / LANES], (int)(j % LANES), results + (i + j) * a->result[t->inner]);
+        for (ptrdiff_t j = 0; j < columns; j += LANES) clear_group(&s->group[j / LANES]);
+    }
+}
+
+static void sum_run(Task *t, Group *g, const char *data, const char *weights, char *results) {
+    walk_summed(t, 0, g, 0, data, weights);
+    deliver(t, g, 0, results);
+    if (g->tallies == 2) deliver(t, g, 1, results + t->pair_result);
+    clear_group(g);
+}
+
+static void walk_kept(Task *t, int k, Group *g, const char *data, const char *weights, char *results) {
+    if (k == t->kepts) {
+        if (g) sum_run(t, g, data, weights, results);
+        else sum_strips(t, data, weights, results);
+        return;
+    }
+    const int axis = t->kept[k];
+    for (ptrdiff_t i = 0; i < t->a.shape[axis]; i++)
+        walk_kept(t, k + 1, g, data + i * t->a.stride[axis], t->form.weighted ? weights + i * t->a.weight[axis] : NULL,
+                  results + i * t->a.result[axis]);
+}
+
+/* ---- the order of axes ---- */
+
+/* Those of smaller stride further in, and none negative. */
+static void order_axes(Addends *a, char **results) {
     int ndim = 0;
     for (int k = 0; k < a->ndim; k++) {
-        ptrdiff_t shape = a->shape[k], stride = a->stride[k], state = a->state[k];
+        ptrdiff_t shape = a->shape[k], stride = a->stride[k], weight = a->weight[k], result = a->result[k];
         if (shape == 1) continue;
         if (stride < 0) {
             a->data += (shape - 1) * stride;
-            *states += (shape - 1) * state;
+            if (a->weights) a->weights += (shape - 1) * weight;
+            *results += (shape - 1) * result;
             stride = -stride;
-            state = -state;
+            weight = -weight;
+            result = -result;
         }
         int at = ndim++;
         for (; at > 0 && a->stride[at - 1] < stride; at--) {
             a->shape[at] = a->shape[at - 1];
             a->stride[at] = a->stride[at - 1];
-            a->state[at] = a->state[at - 1];
+            a->weight[at] = a->weight[at - 1];
+            a->result[at] = a->result[at - 1];
         }
         a->shape[at] = shape;
         a->stride[at] = stride;
-        a->state[at] = state;
+        a->weight[at] = weight;
+        a->result[at] = result;
     }
+    a->ndim = ndim;
+}
+
+/* Axes that step on where the next one ends are one. */
+static void merge_axes(Addends *a) {
     int kept = 0;
-    for (int k = 1; k < ndim; k++) {
-        if (a->stride[kept] == a->stride[k] * a->shape[k] && a->state[kept] == a->state[k] * a->shape[k]) {
-            a->shape[kept] *= a->shape[k];
+    for (int k = 1; k < a->ndim; k++) {
+        const ptrdiff_t n = a->shape[k];
+        if (a->stride[kept] == a->stride[k] * n && a->weight[kept] == a->weight[k] * n &&
+            a->result[kept] == a->result[k] * n) {
+            a->shape[kept] *= n;
         } else {
             kept++;
-            a->shape[kept] = a->shape[k];
+            a->shape[kept] = n;
         }
         a->stride[kept] = a->stride[k];
-        a->state[kept] = a->state[k];
+        a->weight[kept] = a->weight[k];
+        a->result[kept] = a->result[k];
     }
-    a->ndim = ndim ? kept + 1 : 0;
-    if (!a->ndim) {   /* a single element */
-        a->ndim = 1;
-        a->shape[0] = 1;
-        a->stride[0] = a->state[0] = 0;
-    }
+    a->ndim = a->ndim ? kept + 1 : 0;
 }
 
-/* Other libraries leave flush-to-zero behind, or another rounding mode: elements would change as they are widened. */
-#if defined(__SSE__)
-#include <xmmintrin.h>
-typedef unsigned Environment;
-static Environment enter_exactness(void) {
-    const Environment saved = _mm_getcsr();
-    _mm_setcsr(0x1f80);
-    return saved;
+static void simplify(Addends *a, char **results) {
+    order_axes(a, results);
+    merge_axes(a);
+    if (a->ndim) return;
+    a->ndim = 1;   /* a single element */
+    a->shape[0] = 1;
+    a->stride[0] = (ptrdiff_t)size_of(a->dtype);
+    a->weight[0] = sizeof(double);
+    a->result[0] = 0;
 }
-static void leave_exactness(Environment saved) { _mm_setcsr(saved); }
-#elif defined(__aarch64__)
-typedef uint64_t Environment;
-static Environment enter_exactness(void) {
-    Environment saved;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
-    __asm__ volatile("msr fpcr, %0" : : "r"((Environment)0));
-    return saved;
-}
-static void leave_exactness(Environment saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
-#else
-typedef int Environment;
-static Environment enter_exactness(void) { return 0; }
-static void leave_exactness(Environment saved) { (void)saved; }
-#endif
 
-void block_sum(const Addends *a, int64_t *states) {
+/* The innermost of the axes that are kept, or of those that are summed, that is long; if none is, the longest. */
+static int best_axis(const Addends *a, int kept) {
+    int best = -1;
+    for (int k = a->ndim - 1; k >= 0; k--) {
+        if ((a->result[k] != 0) != kept) continue;
+        if (best < 0 || a->shape[k] > a->shape[best]) best = k;
+        if (a->shape[k] >= LONG) return k;
+    }
+    return best;
+}
+
+static int is_strip(const Addends *a, int run, int strip) {
+    if (strip < 0 || (a->weights && a->weight[strip])) return 0;
+    return a->shape[strip] >= LONG && (a->stride[strip] < a->stride[run] || a->shape[run] < LONG);
+}
+
+/* The real and imaginary parts of complex elements that are not kept themselves lie as pairs along runs. */
+static int has_pairs(const Addends *a) {
+    const int last = a->ndim - 1;
+    if (last < 1 || a->shape[last] != 2 || a->stride[last] != (ptrdiff_t)size_of(a->dtype)) return 0;
+    if (a->dtype != F32 && a->dtype != F64) return 0;
+    if (a->result[last - 1] || (a->weights && a->weight[last] != sizeof(double))) return 0;
+    return a->weights || a->result[last];
+}
+
+static int choose_walk(Task *t) {
+    Addends *a = &t->a;
+    if (has_pairs(a)) {
+        t->pairs = 1;
+        t->pair_result = a->result[--a->ndim];
+    }
+    int run = best_axis(a, 0);
+    if (run < 0) {   /* each element is a sum of its own */
+        run = a->ndim++;
+        a->shape[run] = 1;
+        a->stride[run] = a->weight[run] = a->result[run] = 0;
+    }
+    const int strip = best_axis(a, 1);
+    const int strips = !t->pairs && is_strip(a, run, strip);
+    t->inner = strips ? strip : run;
+    t->rows = strips ? run : -1;
+    for (int k = 0; k < a->ndim; k++) {
+        if (k == t->inner || k == t->rows) continue;
+        if (a->result[k]) t->kept[t->kepts++] = k;
+        else t->summed[t->summeds++] = k;
+    }
+    return strips;
+}
+
+static void sum_floats(Task *t, char *results) {
+    const int strips = choose_walk(t);
+    t->form.one_weight = strips;
+    if (strips) {
+        walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
+        return;
+    }
+    int64_t digits[2][PRODUCT_STATE];
+    const int bias = t->form.weighted ? PRODUCT_BIAS : SUM_BIAS;
+    Tally tally[2] = {{.digit = digits[0], .bias = bias}, {.digit = digits[1], .bias = bias}};
+    Group g;
+    begin_group(&g, t->pair_result ? 2 : 1, tally);
+    walk_kept(t, 0, &g, t->a.data, t->a.weights, results);
+}
+
+int block_sum(const Addends *a, int dtype, char *results, void *room) {
     const Environment saved = enter_exactness();
-    Task t = {.a = *a, .width = a->dtype < F16 ? 1 : FLOAT_STATE, .first = states, .pending = 0};
-    int empty = 0;
-    for (int k = 0; k < a->ndim; k++) empty |= a->shape[k] == 0;
-    if (!empty) {
-        simplify(&t.a, &t.first);
-        walk(&t, 0, t.a.data, t.first);
-        if (t.width > 1) normalise_all(&t);
-    }
+    Task t = {
+        .a = *a,
+        .form = {.type = a->loop, .weighted = a->weights != NULL},
+        .dtype = dtype,
+        .strips = room,
+    };
+    simplify(&t.a, &results);
+    if (a->loop == U64) sum_integers(&t.a, results);
+    else sum_floats(&t, results);
     leave_exactness(saved);
+    return t.flags;
 }

@@ -1,5 +1,5 @@
 /* The table of one instruction set. */
-#include "isa.h"
+#include "folds.h"
 
 static uint64_t read_words(ptrdiff_t n, const uint64_t *w) {
     typedef uint64_t V __attribute__((vector_size(VECTOR_BYTES), aligned(8)));
@@ -24,5 +24,6 @@ const Kernels JOIN(kernels, PARLINALG_ISA) = {
     .accumulate = block_accumulate,
     .store = block_store,
     .sum = block_sum,
+    .check = check_folds,
     .read = read_words,
 };

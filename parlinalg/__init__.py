@@ -1,12 +1,13 @@
 """parlinalg: one NumPy-like call for parallel matrix-vector products and sums, on any hardware."""
 
 from . import _load  # noqa: F401  first: it loads what the others import
-from .api import explain, matvec, psum
+from .api import explain, matvec, vecdot, vecmat
 from .compare import Comparison, compare
 from .dispatch import set_backend
 from .errors import BackendError, BackendUnavailable, ClosedError, ParlinalgError
 from .operators import Operator, operator
 from .registry import BackendInfo, backends
+from .sums import psum
 from .workers import default_workers
 
 __version__ = "0.1.0"
@@ -27,4 +28,6 @@ __all__ = [
     "operator",
     "psum",
     "set_backend",
+    "vecdot",
+    "vecmat",
 ]

@@ -1,9 +1,7 @@
-"""The public functions: arrays in, array out. Knows no backend's name."""
+"""Products: arrays in, array out. Knows no backend's name."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,17 +10,15 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from . import _small
 from .backends._base import Backend
 from .dispatch import Choice, choose
-from .exact import digits, round_states
-from .operands import as_dtype, as_operand, as_where, check_out, may_overlap, real_view
-from .plan import MatvecPlan, SumPlan, plan_matvec, plan_sum
+from .operands import as_dtype, as_operand, check_out, may_overlap
+from .plan import MatvecPlan, plan_matvec, plan_vecdot, plan_vecmat
+from .split import pieces
 
-__all__ = ["explain", "matvec", "psum"]
+__all__ = ["explain", "matvec", "vecdot", "vecmat"]
 
 Array = NDArray[Any]
-Index = tuple[Any, ...]
 
-STATES_AT_A_TIME = 4096  # rows summed at a time: 2.4 MB of states
-CAST_AT_A_TIME = 1 << 18  # elements that are cast or masked at a time: 2 MB of float64
+CAST_AT_A_TIME = 1 << 18  # elements of A that are cast at a time: 2 MB of float64
 
 
 @_small.short_cut
@@ -33,6 +29,7 @@ def matvec(
     out: Array | None = None,
     *,
     dtype: DTypeLike | None = None,
+    exact: bool = False,
     backend: str | Backend | None = None,
     workers: int | None = None,
 ) -> Array:
@@ -49,6 +46,9 @@ def matvec(
     dtype : dtype, optional
         The dtype to compute in, to which A and x are cast by the rule ``same_kind``. None: NumPy's promotion of
         both dtypes. Integers wrap around; bool is or of ands; float16 is accumulated in float32.
+    exact : bool
+        Round each element of the exact product once, to nearest, ties to even: the same bits on every backend, for
+        every number of workers and in every layout. Integers and bool are exact anyway.
     backend : str or Backend, optional
         A name such as ``"openmp"``, an instance, or ``"auto"``. None: what `set_backend` or ``PARLINALG_BACKEND``
         say, otherwise ``"auto"``, which chooses by size.
@@ -63,7 +63,8 @@ def matvec(
     Raises
     ------
     TypeError
-        For operands that are not numeric, object arrays, masked elements, or a `dtype` or `out` of another kind.
+        For operands that are not numeric, object arrays, masked elements, or a `dtype` or `out` of another kind; for
+        longdouble if `exact`.
     ValueError
         For shapes that do not fit, an `out` that cannot be written, an unknown backend, or a number of workers that
         it cannot use.
@@ -83,21 +84,32 @@ def matvec(
     (Higham 2002, Accuracy and Stability of Numerical Algorithms, section 3.1); the last bits may depend on the
     backend, the processor and the number of workers.
 
+    With `exact`, each product is split into its rounded value and the error of that, by a fused multiply-add (Ogita,
+    Rump, Oishi 2005, Accurate sum and dot product, section 2), and both are added up as `psum` does. Intermediate
+    results neither overflow nor underflow; overflow of the result, and infinities of both signs, are reported as
+    ``numpy.errstate`` says, on every backend.
+
     Examples
     --------
     >>> import parlinalg
     >>> parlinalg.matvec([[1, 2], [3, 4]], [10, 1])
     array([12, 34])
+    >>> parlinalg.matvec([[1e16, 1.0, -1e16]], [1.0, 1.0, 1.0], exact=True)
+    array([1.])
     """
     A = as_operand("matvec", "A", A)
     x = as_operand("matvec", "x", x)
-    plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, as_dtype("matvec", dtype))
+    plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, as_dtype("matvec", dtype), bool(exact))
     choice = choose(plan, backend, workers)
     if out is None:
         out = np.empty(plan.shape, plan.dtype)
         _multiply(plan, choice, A, x, out)
         return out
-    check_out("matvec", out, plan.shape, plan.dtype)
+    return _multiply_into("matvec", plan, choice, A, x, out)
+
+
+def _multiply_into(function: str, plan: MatvecPlan, choice: Choice, A: Array, x: Array, out: Array) -> Array:
+    check_out(function, out, plan.shape, plan.dtype)
     if out.dtype == plan.dtype and not may_overlap(out, A, x):
         _multiply(plan, choice, A, x, out.view(np.ndarray))
     else:
@@ -112,180 +124,108 @@ def _multiply(plan: MatvecPlan, choice: Choice, A: Array, x: Array, out: Array) 
     if cast_x:
         x = x.astype(plan.dtype)
     if not cast_A:
-        choice.backend.matvec(A, x, out, choice.workers)
+        _call(plan, choice, A, x, out)
         return
     A = np.broadcast_to(A, (*plan.batch, plan.m, plan.n))
     x = np.broadcast_to(x, (*plan.batch, plan.n))
-    for rows in _pieces(plan.shape, max(1, CAST_AT_A_TIME // max(1, plan.n))):
-        choice.backend.matvec(A[rows].astype(plan.dtype), x[rows[:-1]], out[rows], choice.workers)
+    for rows in pieces(plan.shape, max(1, CAST_AT_A_TIME // max(1, plan.n))):
+        _call(plan, choice, A[rows].astype(plan.dtype), x[rows[:-1]], out[rows])
 
 
-def psum(
-    a: ArrayLike,
-    axis: int | tuple[int, ...] | None = None,
-    dtype: DTypeLike | None = None,
+def _call(plan: MatvecPlan, choice: Choice, A: Array, x: Array, out: Array) -> None:
+    if plan.exact:
+        choice.backend.matvec(A, x, out, choice.workers, exact=True)
+    else:  # so that a backend without exact products need not name them
+        choice.backend.matvec(A, x, out, choice.workers)
+
+
+def vecmat(
+    x: ArrayLike,
+    A: ArrayLike,
+    /,
     out: Array | None = None,
-    keepdims: bool = False,
-    initial: Any = 0,
-    where: ArrayLike = True,
     *,
+    dtype: DTypeLike | None = None,
+    exact: bool = False,
     backend: str | Backend | None = None,
     workers: int | None = None,
-) -> Any:
-    """Sum of array elements, rounded once.
-
-    Every backend and every number of workers returns the same bits: the sum of the real numbers in `a`, rounded to
-    nearest, ties to even, in the output dtype. Integers wrap around, as in NumPy.
+) -> Array:
+    """Vector-matrix product, ``y[..., j] = sum_i conj(x[..., i]) * A[..., i, j]``, as ``numpy.vecmat``.
 
     Parameters
     ----------
-    a : array_like, any shape, byte order and strides
-        Not copied.
-    axis : None, int or tuple of int
-        Axes to sum over; None: all.
-    dtype : dtype, optional
-        Each element is cast to it first, as in NumPy; then the sum is exact. None: that of ``numpy.sum``, which
-        widens bool and small integers to the platform's integer.
-    out : ndarray, optional
-        Where the result is written; returned as it is. If `dtype` is None, a float sum is rounded once, to the
-        dtype of `out`, and integers are cast to it first where it is a float.
-    keepdims : bool
-        Whether the axes that are summed over stay, with length 1.
-    initial : scalar
-        One more addend of each sum.
-    where : array_like of bool, broadcast to the shape of `a`
-        Which elements to add.
-    backend, workers
-        As in `matvec`.
+    x : array_like, shape (..., m)
+    A : array_like, shape (..., m, n)
+    out : ndarray, shape (..., n), optional
+    dtype, exact, backend, workers
+        As in `matvec`, and so is what is raised.
 
     Returns
     -------
-    ndarray or scalar
-        Shape of `a` without `axis` (with length 1 there if `keepdims`); a scalar where that is ``()`` and `out` is
-        None.
-
-    Raises
-    ------
-    TypeError
-        For longdouble, whose precision differs between platforms, and for what is not numeric.
-    ValueError, BackendUnavailable, BackendError
-        As in `matvec`.
-
-    Notes
-    -----
-    The sum of no elements, of negative zeros, or one that cancels exactly is +0.0. Any NaN gives the one quiet NaN
-    0x7ff8000000000000, as do infinities of both signs, with the `RuntimeWarning` that NumPy gives. Intermediate
-    results cannot overflow. Algorithm: a superaccumulator of radix 2**32 (Neal 2015, arXiv:1505.05571, section 3).
+    ndarray, shape (..., n)
 
     Examples
     --------
     >>> import parlinalg
-    >>> float(parlinalg.psum([1e308, 1e308, -1e308]))
-    1e+308
-    >>> parlinalg.psum([[1, 2], [3, 4]], axis=0)
-    array([4, 6])
+    >>> parlinalg.vecmat([10, 1], [[1, 2], [3, 4]])
+    array([13, 24])
     """
-    a = as_operand("psum", "a", a)
-    given = as_dtype("psum", dtype)
-    if given is None and a.dtype.kind in "biu" and isinstance(out, np.ndarray) and out.dtype.kind in "fc":
-        given = out.dtype  # as in NumPy; floats need no cast, since their sum is exact
-    plan = plan_sum(a.shape, a.dtype, _axis(axis), given, bool(keepdims))
-    mask = as_where("psum", where, a.shape)
+    x = as_operand("vecmat", "x", x)
+    A = as_operand("vecmat", "A", A)
+    plan = plan_vecmat(x.shape, x.dtype, A.shape, A.dtype, as_dtype("vecmat", dtype), bool(exact))
     choice = choose(plan, backend, workers)
-    if out is not None:
-        check_out("psum", out, plan.shape, plan.dtype)
-    target = _rounding_dtype(plan, out if dtype is None else None)
-    addend = _initial(initial, np.promote_types(plan.dtype, target))
-    if out is not None and out.dtype == target and not may_overlap(out, a, *(() if mask is None else (mask,))):
-        result = out.view(np.ndarray)
-    else:
-        result = np.empty(plan.shape, target)
-    _sum(plan, choice, a, mask, addend, result)
+    given = np.empty(plan.shape, plan.dtype) if out is None else out
+    return _multiply_into("vecmat", plan, choice, A.mT, _conjugate(x), given)
+
+
+def vecdot(
+    x: ArrayLike,
+    y: ArrayLike,
+    /,
+    out: Array | None = None,
+    *,
+    dtype: DTypeLike | None = None,
+    exact: bool = False,
+    backend: str | Backend | None = None,
+    workers: int | None = None,
+) -> Any:
+    """Dot product of vectors, ``sum_i conj(x[..., i]) * y[..., i]``, as ``numpy.vecdot`` along the last axis.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (..., n)
+        Leading dimensions are broadcast together.
+    out : ndarray, shape (...), optional
+    dtype, exact, backend, workers
+        As in `matvec`, and so is what is raised.
+
+    Returns
+    -------
+    ndarray or scalar, shape (...)
+        A scalar where that is ``()`` and `out` is None.
+
+    Examples
+    --------
+    >>> import parlinalg
+    >>> int(parlinalg.vecdot([1, 2, 3], [4, 5, 6]))
+    32
+    >>> float(parlinalg.vecdot([1e200, 1e200], [1e200, -1e200], exact=True))
+    0.0
+    """
+    x = as_operand("vecdot", "x", x)
+    y = as_operand("vecdot", "y", y)
+    plan = plan_vecdot(x.shape, x.dtype, y.shape, y.dtype, as_dtype("vecdot", dtype), bool(exact))
+    choice = choose(plan, backend, workers)
+    rows = y[..., np.newaxis, :]
     if out is None:
-        return result[()]
-    if not np.may_share_memory(result, out):
-        np.copyto(out, result, casting="same_kind")
+        return _multiply_into("vecdot", plan, choice, rows, _conjugate(x), np.empty(plan.shape, plan.dtype))[..., 0][()]
+    check_out("vecdot", out, plan.batch, plan.dtype)
+    _multiply_into("vecdot", plan, choice, rows, _conjugate(x), out[..., np.newaxis])
     return out
 
 
-def _axis(axis: Any) -> int | tuple[int, ...] | None:
-    if axis is None:
-        return None
-    if isinstance(axis, (tuple, list)):
-        return tuple(_integer_axis(one) for one in axis)
-    return _integer_axis(axis)
-
-
-def _integer_axis(axis: Any) -> int:
-    try:
-        index: int = axis.__index__()
-    except (AttributeError, TypeError):
-        raise TypeError(f"psum: axis is {axis!r}; it must be None, an int or a tuple of ints") from None
-    return index
-
-
-def _initial(initial: Any, dtype: np.dtype) -> Array:
-    if dtype.kind in "iu" and isinstance(initial, (int, float)):
-        limits = np.iinfo(dtype)
-        if not limits.min <= initial <= limits.max:
-            raise ValueError(
-                f"psum: initial is {initial!r}; a sum of dtype {dtype} can hold {limits.min} to {limits.max}"
-            )
-    value = as_operand("psum", "initial", initial)
-    if value.shape != ():
-        raise ValueError(f"psum: initial has shape {value.shape}; it must be a scalar")
-    if not (isinstance(initial, (bool, int, float)) or np.can_cast(value.dtype, dtype, "same_kind")):
-        raise TypeError(f"psum: initial has dtype {value.dtype}, which cannot be cast to {dtype} by 'same_kind'")
-    return value.astype(dtype)
-
-
-def _rounding_dtype(plan: SumPlan, out: Array | None) -> np.dtype:
-    """Float sums are rounded directly to the dtype of `out`, so that they are rounded only once."""
-    if out is not None and plan.dtype.kind in "fc" and out.dtype.kind == plan.dtype.kind and out.dtype.char not in "gG":
-        return out.dtype.newbyteorder("=")
-    return plan.dtype
-
-
-def _sum(plan: SumPlan, choice: Choice, a: Array, mask: Array | None, addend: Array, result: Array) -> None:
-    a = a.transpose(plan.order)
-    if mask is not None:
-        mask = mask.transpose(plan.order)
-    kept = plan.kept
-    result = result.reshape(a.shape[:kept])
-    for rows in _pieces(a.shape[:kept], STATES_AT_A_TIME):
-        part = a[rows]
-        if mask is None and plan.cast is None:
-            states = _states(choice, part, kept)
-        else:
-            cast = plan.cast or a.dtype.newbyteorder("=")
-            states = _states_of_pieces(choice, part, kept, cast, None if mask is None else mask[rows])
-        if addend:
-            states += _states(choice, addend, 0)
-        result[rows] = _round(states, result.dtype)
-
-
-def _states(choice: Choice, a: Array, kept: int) -> NDArray[np.int64]:
-    if a.dtype.kind == "c":
-        return choice.backend.sum_states(real_view(a, kept), kept + 1, choice.workers)
-    return choice.backend.sum_states(a, kept, choice.workers)
-
-
-def _states_of_pieces(choice: Choice, a: Array, kept: int, cast: np.dtype, mask: Array | None) -> NDArray[np.int64]:
-    """The states of elements that are cast, or masked by zeros, a bounded piece at a time."""
-    parts = (2,) if cast.kind == "c" else ()
-    states = np.zeros((*a.shape[:kept], *parts, digits(cast)), np.int64)
-    for index in _pieces(a.shape, CAST_AT_A_TIME):
-        piece = a[index].astype(cast, copy=False)
-        if mask is not None:
-            piece = np.where(mask[index], piece, cast.type(0))
-        states[index[:kept]] += _states(choice, piece, kept)
-    return states
-
-
-def _round(states: NDArray[np.int64], dtype: np.dtype) -> Array:
-    if dtype.kind == "c":
-        return round_states(states, dtype.type(0).real.dtype).view(dtype)[..., 0]
-    return round_states(states, dtype)
+def _conjugate(x: Array) -> Array:
+    return x.conj() if x.dtype.kind == "c" else x
 
 
 def explain(A: ArrayLike, x: ArrayLike, *, backend: str | Backend | None = None, workers: int | None = None) -> Choice:
@@ -302,17 +242,3 @@ def explain(A: ArrayLike, x: ArrayLike, *, backend: str | Backend | None = None,
     A = as_operand("matvec", "A", A)
     x = as_operand("matvec", "x", x)
     return choose(plan_matvec(A.shape, A.dtype, x.shape, x.dtype), backend, workers)
-
-
-def _pieces(shape: tuple[int, ...], most: int) -> Iterator[Index]:
-    """Indices of contiguous pieces of an array of `shape`, each of at most `most` elements (one row at least)."""
-    axis = len(shape)
-    while axis > 0 and math.prod(shape[axis - 1 :]) <= most:
-        axis -= 1
-    if axis == 0:
-        yield (...,)
-        return
-    step = max(1, most // max(1, math.prod(shape[axis:])))
-    for lead in np.ndindex(*shape[: axis - 1]):
-        for first in range(0, shape[axis - 1], step):
-            yield (*(slice(i, i + 1) for i in lead), slice(first, first + step), *(slice(None),) * (len(shape) - axis))

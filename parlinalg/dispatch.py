@@ -19,6 +19,7 @@ __all__ = ["Choice", "choose", "set_backend"]
 # Elements of A below which a parallel region costs more than it saves (docs: measurements, "where threads pay").
 SERIAL_MATVEC = 200_000
 SERIAL_BOOL = 8_000_000  # a row of bool ends at its first true, most often after a few elements
+SERIAL_EXACT = 50_000  # of exact products
 SERIAL_SUM = 50_000
 
 
@@ -144,6 +145,8 @@ def _auto(plan: MatvecPlan | SumPlan, workers: int | None) -> Choice:
 def _serial_limit(plan: MatvecPlan | SumPlan) -> int:
     if isinstance(plan, SumPlan):
         return SERIAL_SUM
+    if plan.exact:
+        return SERIAL_EXACT
     return SERIAL_BOOL if plan.dtype.kind == "b" else SERIAL_MATVEC
 
 

@@ -1,7 +1,8 @@
 """States: exact partial sums of fixed size, that merge by addition and are rounded once.
 
 The state of a sum of floats is ``int64[73]``: digit j of 70 weighs ``2**(32*j - 1088)``; then come the counts of
-NaN, +inf and -inf. The state of a sum of integers is ``int64[1]``, the sum modulo 2**64. Normalised states can be
+NaN, +inf and -inf. That of a sum of products of two floats is ``int64[139]``: digit j of 136 weighs
+``2**(32*j - 2176)``. The state of a sum of integers is ``int64[1]``, the sum modulo 2**64. Normalised states can be
 added up elementwise, up to 2**31 of them, in any order: the sum stays exact (docs: exact sums).
 """
 
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from . import _kernels
 
-__all__ = ["FLOAT_DIGITS", "digits", "round_states"]
+__all__ = ["FLOAT_DIGITS", "PRODUCT_DIGITS", "digits", "report", "round_states"]
 
 FLOAT_DIGITS: int = _kernels.FLOAT_DIGITS
+PRODUCT_DIGITS: int = _kernels.PRODUCT_DIGITS
 
 
 def digits(dtype: np.dtype) -> int:
@@ -29,8 +31,8 @@ def round_states(states: NDArray[np.int64], dtype: np.dtype) -> NDArray[Any]:
 
     Parameters
     ----------
-    states : int64 array, shape (..., 73) or (..., 1)
-        Of float elements or of integer elements.
+    states : int64 array, shape (..., 73), (..., 139) or (..., 1)
+        Of float elements, of products of them, or of integer elements.
     dtype : float16, float32 or float64, or any integer type or bool
         Sums of integers wrap around.
 
@@ -41,12 +43,16 @@ def round_states(states: NDArray[np.int64], dtype: np.dtype) -> NDArray[Any]:
     if states.shape[-1] == 1:
         return states[..., 0].astype(dtype)
     rounded = np.empty(states.shape[:-1], dtype)
-    overflowed, invalid = _kernels.round_states(states, rounded)
-    if overflowed:
-        _report_like_numpy(np.finfo(np.float64).max, np.finfo(np.float64).max)
-    if invalid:
-        _report_like_numpy(np.inf, -np.inf)
+    report(_kernels.round_states(states, rounded))
     return rounded
+
+
+def report(conditions: int) -> None:
+    """Report the conditions that rounding met, which are flags, as ``numpy.errstate`` says."""
+    if conditions & _kernels.OVERFLOW:
+        _report_like_numpy(np.finfo(np.float64).max, np.finfo(np.float64).max)
+    if conditions & _kernels.INVALID:
+        _report_like_numpy(np.inf, -np.inf)
 
 
 def _report_like_numpy(*addends: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +15,7 @@ from .backends._base import Backend, Resident
 from .dispatch import Choice, choose
 from .errors import ClosedError
 from .operands import as_operand
-from .plan import plan_matvec
+from .plan import MatvecPlan, plan_matvec
 
 __all__ = ["Operator", "Stats", "operator"]
 
@@ -42,8 +42,9 @@ class Stats:
 class _Account:
     """Counts what the views of one placed matrix do; closes it once."""
 
-    def __init__(self, A: Array, choice: Choice) -> None:
+    def __init__(self, A: Array, choice: Choice, exact: bool) -> None:
         self.choice = choice
+        self.exact = exact
         self.nbytes = A.nbytes
         self.calls = 0
         self.seconds = 0.0
@@ -103,7 +104,7 @@ class Operator:
         """
         vector = as_operand("matvec", "x", x)
         column = vector.shape == (self.shape[1], 1)
-        plan = plan_matvec(self.shape, self.dtype, vector.shape[:1] if column else vector.shape, vector.dtype)
+        plan = self._plan(vector.shape[:1] if column else vector.shape, vector.dtype)
         out = np.empty(plan.shape, plan.dtype)
         self._multiply(vector[:, 0] if column else vector, out)
         return out[:, np.newaxis] if column else out
@@ -126,13 +127,13 @@ class Operator:
         matrix = as_operand("matmat", "X", X)
         if matrix.ndim != 2 or matrix.shape[0] != self.shape[1]:
             raise ValueError(f"matmat: X has shape {matrix.shape}; the operator has shape {self.shape}")
-        out = np.empty((self.shape[0], matrix.shape[1]), np.result_type(self.dtype, matrix.dtype))
+        out = np.empty((self.shape[0], matrix.shape[1]), self._plan(matrix.shape[:1], matrix.dtype).dtype)
         if self._form != "A":
             for column in range(matrix.shape[1]):
                 self._multiply(matrix[:, column], out[:, column])
             return out
         start = time.perf_counter()
-        self._account.resident.matmat(matrix, out)
+        self._account.resident.matmat(matrix, out, **self._options(out))
         self._count(start, matrix.shape[1])
         return out
 
@@ -184,6 +185,9 @@ class Operator:
         choice = self._account.choice
         return f"<Operator {self._form}, shape {self.shape}, {self.dtype}, on {choice.backend.name} x {choice.workers}>"
 
+    def _plan(self, x_shape: tuple[int, ...], x_dtype: np.dtype) -> MatvecPlan:
+        return plan_matvec(self.shape, self.dtype, x_shape, x_dtype, exact=self._account.exact)
+
     def _view(self, forms: dict[str, str], shape: tuple[int, ...]) -> Operator:
         return Operator(self._account, (shape[0], shape[1]), self.dtype, forms[self._form])
 
@@ -193,13 +197,17 @@ class Operator:
         start = time.perf_counter()
         operand = x.conj() if self._form in ("A.T", "conj(A)") else x
         if self._form in ("A", "conj(A)"):
-            resident.matvec(operand, out)
+            resident.matvec(operand, out, **self._options(out))
         else:
             for index in np.ndindex(x.shape[:-1]):  # vecmat takes one vector
-                resident.vecmat(operand[index], out[index])
+                resident.vecmat(operand[index], out[index], **self._options(out))
         if self._form in ("A.H", "conj(A)") and out.dtype.kind == "c":
             np.conjugate(out, out=out)
         self._count(start, 1)
+
+    def _options(self, out: Array) -> dict[str, bool]:
+        """Integers are exact anyway; and a resident without exact products need not name them."""
+        return {"exact": True} if self._account.exact and out.dtype.kind in "fc" else {}
 
     def _count(self, start: float, calls: int) -> None:
         self._account.calls += calls
@@ -216,7 +224,11 @@ def _at_most_matrix(name: str, other: ArrayLike) -> Array:
 
 
 def operator(
-    A: ArrayLike | str | os.PathLike[str], *, backend: str | Backend | None = None, workers: int | None = None
+    A: ArrayLike | str | os.PathLike[str],
+    *,
+    backend: str | Backend | None = None,
+    workers: int | None = None,
+    exact: bool = False,
 ) -> Operator:
     """Put a matrix on its workers once, for many products.
 
@@ -227,6 +239,8 @@ def operator(
         whose workers share the caller's memory see the change, others keep what they were given.
     backend, workers
         As in `matvec`.
+    exact : bool
+        Round each element of every product once, as `matvec` does with ``exact=True``.
 
     Returns
     -------
@@ -235,7 +249,7 @@ def operator(
     Raises
     ------
     TypeError, ValueError
-        If A is not a numeric matrix.
+        If A is not a numeric matrix, or of longdouble although it is to be `exact`.
     BackendUnavailable
         If the backend that was asked for cannot run here.
 
@@ -257,6 +271,8 @@ def operator(
     if matrix.ndim != 2:
         raise ValueError(f"operator: A has shape {matrix.shape}; it must have 2 dimensions")
     as_operand("operator", "A", matrix)
-    plan = plan_matvec(matrix.shape, matrix.dtype, matrix.shape[1:], matrix.dtype)
-    account = _Account(matrix, choose(plan, backend, workers))
+    plan = plan_matvec(matrix.shape, matrix.dtype, matrix.shape[1:], matrix.dtype, exact=bool(exact))
+    if exact:
+        plan = replace(plan, exact=True)  # also of integers, which may be multiplied by floats
+    account = _Account(matrix, choose(plan, backend, workers), bool(exact))
     return Operator(account, (matrix.shape[0], matrix.shape[1]), matrix.dtype.newbyteorder("="))

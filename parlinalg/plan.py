@@ -6,13 +6,14 @@ A plan depends on shapes and dtypes only, so it is cached, and tested without a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
 
 import numpy as np
 
-__all__ = ["MatvecPlan", "SumPlan", "plan_matvec", "plan_sum"]
+__all__ = ["MatvecPlan", "SumPlan", "plan_matvec", "plan_sum", "plan_vecdot", "plan_vecmat"]
 
 Shape = tuple[int, ...]
 
@@ -21,13 +22,14 @@ NUMERIC_KINDS = "biufc"
 
 @dataclass(frozen=True, slots=True)
 class MatvecPlan:
-    """What ``matvec(A, x)`` computes: ``y[..., i] = sum_j A[..., i, j] * x[..., j]``."""
+    """What ``matvec(A, x)`` computes: ``y[..., i] = sum_j A[..., i, j] * x[..., j]``; other products are its cases."""
 
     batch: Shape  # what the leading axes of A and x broadcast to
     m: int  # rows
     n: int  # columns
     dtype: np.dtype  # of the products, their sums and y
     casts: tuple[bool, bool]  # whether A, x must be cast element by element because dtype holds less than they do
+    exact: bool = False  # whether each element of y is to be rounded once; never of integers, which are exact anyway
 
     @property
     def shape(self) -> Shape:
@@ -59,7 +61,12 @@ class SumPlan:
 
 @lru_cache(maxsize=1024)
 def plan_matvec(
-    A_shape: Shape, A_dtype: np.dtype, x_shape: Shape, x_dtype: np.dtype, dtype: np.dtype | None = None
+    A_shape: Shape,
+    A_dtype: np.dtype,
+    x_shape: Shape,
+    x_dtype: np.dtype,
+    dtype: np.dtype | None = None,
+    exact: bool = False,
 ) -> MatvecPlan:
     """Plan a product, with the rules of ``numpy.matvec``.
 
@@ -68,31 +75,90 @@ def plan_matvec(
     ValueError
         If the shapes do not fit.
     TypeError
-        If a dtype is not numeric, or cannot be cast to `dtype` by the rule ``same_kind``.
+        If a dtype is not numeric, or cannot be cast to `dtype` by the rule ``same_kind``, or is longdouble although
+        the product is to be `exact`.
     """
-    if len(A_shape) < 2:
-        raise ValueError(f"matvec: A has shape {A_shape}; it must have at least 2 dimensions")
-    if len(x_shape) < 1:
-        raise ValueError("matvec: x is a scalar; it must have at least 1 dimension")
-    *A_batch, m, n = A_shape
-    *x_batch, length = x_shape
-    if length != n:
-        raise ValueError(f"matvec: x has shape {x_shape}; A has shape {A_shape}, so x must have {(*x_batch, n)}")
-    batch = _broadcast(A_batch, x_batch)
+    _need_dimensions("matvec", ("A", A_shape, 2), ("x", x_shape, 1))
+    *batch, m, n = A_shape
+    if x_shape[-1] != n:
+        raise ValueError(f"matvec: x has shape {x_shape}; A has shape {A_shape}, so x must have {(*x_shape[:-1], n)}")
+    return _product(
+        "matvec", ("A", A_shape, batch, A_dtype), ("x", x_shape, x_shape[:-1], x_dtype), (m, n), dtype, exact
+    )
+
+
+@lru_cache(maxsize=1024)
+def plan_vecmat(
+    x_shape: Shape,
+    x_dtype: np.dtype,
+    A_shape: Shape,
+    A_dtype: np.dtype,
+    dtype: np.dtype | None = None,
+    exact: bool = False,
+) -> MatvecPlan:
+    """Plan ``conj(x) @ A`` as the product of the transpose of A; otherwise as `plan_matvec`."""
+    _need_dimensions("vecmat", ("A", A_shape, 2), ("x", x_shape, 1))
+    *batch, m, n = A_shape
+    if x_shape[-1] != m:
+        raise ValueError(f"vecmat: x has shape {x_shape}; A has shape {A_shape}, so x must have {(*x_shape[:-1], m)}")
+    return _product(
+        "vecmat", ("A", A_shape, batch, A_dtype), ("x", x_shape, x_shape[:-1], x_dtype), (n, m), dtype, exact
+    )
+
+
+@lru_cache(maxsize=1024)
+def plan_vecdot(
+    x_shape: Shape,
+    x_dtype: np.dtype,
+    y_shape: Shape,
+    y_dtype: np.dtype,
+    dtype: np.dtype | None = None,
+    exact: bool = False,
+) -> MatvecPlan:
+    """Plan ``sum(conj(x) * y)`` along the last axis as products of one row; otherwise as `plan_matvec`."""
+    _need_dimensions("vecdot", ("x", x_shape, 1), ("y", y_shape, 1))
+    n = x_shape[-1]
+    if y_shape[-1] != n:
+        raise ValueError(f"vecdot: y has shape {y_shape}; x has shape {x_shape}, so y must have {(*y_shape[:-1], n)}")
+    x, y = ("x", x_shape, x_shape[:-1], x_dtype), ("y", y_shape, y_shape[:-1], y_dtype)
+    return _product("vecdot", y, x, (1, n), dtype, exact)
+
+
+def _need_dimensions(function: str, *operands: tuple[str, Shape, int]) -> None:
+    for name, shape, least in operands:
+        if len(shape) < least:
+            what = f"has shape {shape}" if shape else "is a scalar"
+            raise ValueError(f"{function}: {name} {what}; it must have at least {least} dimension{'s' * (least > 1)}")
+
+
+Operand = tuple[str, Shape, Sequence[int], np.dtype]  # name, shape, leading dimensions, dtype
+
+
+def _product(
+    function: str, A: Operand, x: Operand, size: tuple[int, int], dtype: np.dtype | None, exact: bool
+) -> MatvecPlan:
+    batch = _broadcast(A[2], x[2])
     if batch is None:
-        raise ValueError(f"matvec: the leading dimensions of A {A_shape} and x {x_shape} do not broadcast together")
-    A_native, x_native = A_dtype.newbyteorder("="), x_dtype.newbyteorder("=")
-    loop = np.result_type(A_native, x_native) if dtype is None else _numeric("matvec", dtype)
-    casts = tuple(not np.can_cast(given, loop, "safe") for given in (A_native, x_native))
-    for name, given in (("A", A_native), ("x", x_native)):
+        raise ValueError(
+            f"{function}: the leading dimensions of {A[0]} {A[1]} and {x[0]} {x[1]} do not broadcast together"
+        )
+    natives = [operand[3].newbyteorder("=") for operand in (A, x)]
+    loop = np.result_type(*natives) if dtype is None else _numeric(function, dtype)
+    for (name, *_), given in zip((A, x), natives, strict=True):
         if not np.can_cast(given, loop, "same_kind"):
             raise TypeError(
-                f"matvec: {name} has dtype {given}, which cannot be cast to dtype={loop} by the rule 'same_kind'"
+                f"{function}: {name} has dtype {given}, which cannot be cast to dtype={loop} by the rule 'same_kind'"
             )
-    return MatvecPlan(batch, m, n, loop, (casts[0], casts[1]))
+    if exact and loop.char in "gG":
+        raise TypeError(
+            f"{function}: exact=True is not possible in {loop}, whose precision differs between platforms; "
+            f"cast the operands first, for example to float64"
+        )
+    casts = tuple(not np.can_cast(given, loop, "safe") for given in natives)
+    return MatvecPlan(batch, *size, loop, (casts[0], casts[1]), exact and loop.kind in "fc")
 
 
-def _broadcast(one: list[int], other: list[int]) -> Shape | None:
+def _broadcast(one: Sequence[int], other: Sequence[int]) -> Shape | None:
     """As ``numpy.broadcast_shapes``, which ends at 32 dimensions; None if they do not fit."""
     pairs = list(zip_longest(reversed(one), reversed(other), fillvalue=1))
     if any(a != b and 1 not in (a, b) for a, b in pairs):

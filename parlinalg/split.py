@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["blocks", "ends", "split_axis"]
+__all__ = ["blocks", "ends", "pieces", "split_axis"]
 
 
 def blocks(n: int, parts: int) -> list[range]:
@@ -40,3 +42,17 @@ def split_axis(lengths: Sequence[int], workers: int) -> int:
         if length >= 8 * workers:
             return axis
     return max(range(len(lengths)), key=lambda axis: lengths[axis])
+
+
+def pieces(shape: tuple[int, ...], most: int) -> Iterator[tuple[Any, ...]]:
+    """Indices of contiguous pieces of an array of `shape`, each of at most `most` elements (one row at least)."""
+    axis = len(shape)
+    while axis > 0 and math.prod(shape[axis - 1 :]) <= most:
+        axis -= 1
+    if axis == 0:
+        yield (...,)
+        return
+    step = max(1, most // max(1, math.prod(shape[axis:])))
+    for lead in np.ndindex(*shape[: axis - 1]):
+        for first in range(0, shape[axis - 1], step):
+            yield (*(slice(i, i + 1) for i in lead), slice(first, first + step), *(slice(None),) * (len(shape) - axis))

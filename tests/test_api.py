@@ -49,7 +49,7 @@ BAD = [
         lambda: matvec(A, np.ones((4, 1))), ValueError, "x has shape (4, 1); A has shape (3, 4), so x must have (4, 4)"
     ),
     Bad(lambda: matvec(X, X), ValueError, "A has shape (4,); it must have at least 2 dimensions"),
-    Bad(lambda: matvec(3.0, X), ValueError, "A has shape (); it must have at least 2 dimensions"),
+    Bad(lambda: matvec(3.0, X), ValueError, "A is a scalar; it must have at least 2 dimensions"),
     Bad(lambda: matvec(A, 3.0), ValueError, "x is a scalar; it must have at least 1 dimension"),
     Bad(lambda: matvec(np.ones((2, 3, 4)), np.ones((3, 4))), ValueError, "the leading dimensions of A (2, 3, 4) and x"),
     Bad(lambda: matvec([[1, 2], [3]], X), ValueError, "A cannot be made an array"),

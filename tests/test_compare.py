@@ -42,7 +42,7 @@ class Wrong(NumPy):
     def place(self, A: Array, workers: int) -> Resident:
         return super().place(np.vstack([A[:-1], A[-1:] + 1]) if self.wrong == "placed" else A, workers)
 
-    def matvec(self, A: Array, x: Array, out: Array, workers: int) -> None:
+    def matvec(self, A: Array, x: Array, out: Array, workers: int, *, exact: bool = False) -> None:
         super().matvec(A, x, out, workers)
         out[-1] += self.wrong == "one shot"
 

@@ -42,17 +42,17 @@ class Recorder(NumPy):
     def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
         return "device 'X' has no float16" if plan.dtype == np.float16 else None
 
-    def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+    def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
         self.calls.append(("matvec", workers))
-        super().matvec(A, x, out, workers)
+        super().matvec(A, x, out, workers, exact=exact)
 
     def place(self, A: Any, workers: int) -> Resident:
         self.calls.append(("place", workers))
         return super().place(A, workers)
 
-    def sum_states(self, a: Any, kept: int, workers: int) -> Any:
-        self.calls.append(("sum_states", workers))
-        return super().sum_states(a, kept, workers)
+    def write_sums(self, a: Any, kept: int, out: Any, workers: int) -> None:
+        self.calls.append(("write_sums", workers))
+        super().write_sums(a, kept, out, workers)
 
 
 class Broken(NumPy):
@@ -83,7 +83,7 @@ def test_an_instance_is_used_itself_with_its_own_number_of_workers() -> None:
     psum(A, backend=mine, workers=3)
     with operator(A, backend=mine, workers=1):
         pass
-    assert mine.calls == [("matvec", 2), ("sum_states", 3), ("place", 1)]
+    assert mine.calls == [("matvec", 2), ("write_sums", 3), ("place", 1)]
 
 
 def test_workers() -> None:
@@ -169,7 +169,7 @@ def test_a_backend_that_refuses_a_call_says_why_and_is_never_replaced() -> None:
 
 def test_errors_of_a_backend_come_through() -> None:
     class Failing(Recorder):
-        def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+        def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
             raise parlinalg.BackendError("worker 1 died")
 
     with pytest.raises(parlinalg.BackendError, match="worker 1 died"):
@@ -222,7 +222,7 @@ def test_set_backend_holds_to_the_end_of_the_block() -> None:
             assert chosen() == before
         assert chosen(backend="openmp", workers=1)[0] == "openmp"
     assert chosen() == before
-    assert mine.calls == [("matvec", 2), ("sum_states", 2)]
+    assert mine.calls == [("matvec", 2), ("write_sums", 2)]
 
 
 def test_set_backend_as_a_function_holds_from_then_on() -> None:

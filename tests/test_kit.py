@@ -32,32 +32,32 @@ class Through(ArrayInMemory):
         super().__init__(A)
         self.backend, self.workers = backend, workers
 
-    def matvec(self, x: Any, out: Any) -> None:
+    def matvec(self, x: Any, out: Any, *, exact: bool = False) -> None:
         self.backend.matvec(self.A, x, out, self.workers)
 
 
 class LosesRows(Named):
-    def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+    def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
         rows = A.shape[-2] // workers * workers
         out[..., rows:] = 0
         multiply(A[..., :rows, :], x, out[..., :rows])
 
 
 class Accumulates(Named):
-    def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+    def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
         result = np.empty_like(out)
         multiply(A, x, result)
         out += result
 
 
 class SinglePrecision(Named):
-    def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+    def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
         narrow = np.float32 if out.dtype == np.float64 else out.dtype
         out[...] = np.matvec(A.astype(narrow), x.astype(narrow))
 
 
 class IntegersInFloats(Named):
-    def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+    def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
         if out.dtype.kind in "iu" and out.itemsize == 8:
             with np.errstate(all="ignore"):
                 out[...] = np.matvec(A.astype(float), x.astype(float)).astype(out.dtype)
@@ -66,19 +66,19 @@ class IntegersInFloats(Named):
 
 
 class Conjugates(Named):
-    def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+    def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
         multiply(A, x.conj(), out)
 
 
 class ScribblesOnX(Named):
-    def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+    def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
         multiply(A, x, out)
         if x.flags.writeable and x.size:
             x[..., 0] = 1
 
 
 class IgnoresByteOrder(Named):
-    def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+    def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
         multiply(A.view(A.dtype.newbyteorder("=")), x, out)
 
 
@@ -94,7 +94,7 @@ class Forgets(Named):
         class Once(ArrayInMemory):
             calls = 0
 
-            def matvec(self, x: Any, out: Any) -> None:
+            def matvec(self, x: Any, out: Any, *, exact: bool = False) -> None:
                 multiply(self.A, x, out)
                 self.calls += 1
                 if self.calls > 1:
@@ -106,7 +106,7 @@ class Forgets(Named):
 class WrongAdjoint(Named):
     def place(self, A: Any, workers: int) -> Resident:
         class Transposed(ArrayInMemory):
-            def vecmat(self, x: Any, out: Any) -> None:
+            def vecmat(self, x: Any, out: Any, *, exact: bool = False) -> None:
                 multiply(self.A.T, x, out)
 
         return Transposed(A)
@@ -171,7 +171,7 @@ class StaysClosed(Named):
     def close(self) -> None:
         self.closed = True
 
-    def matvec(self, A: Any, x: Any, out: Any, workers: int) -> None:
+    def matvec(self, A: Any, x: Any, out: Any, workers: int, *, exact: bool = False) -> None:
         if not self.closed:
             multiply(A, x, out)
 

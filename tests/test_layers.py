@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[1]
 RUNGS = [
     ["errors", "split", "_load", "_kernels", "_small", "workers", "reference", "rows"],
     ["exact", "operands", "plan", "profile"],
+    ["products"],
     ["backends"],
     ["registry"],
     ["dispatch"],
-    ["api", "operators"],
+    ["api", "operators", "sums"],
     ["compare"],
     [""],  # the package itself: what users import
     ["testing"],

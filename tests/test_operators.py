@@ -114,7 +114,7 @@ def test_repr(op: parlinalg.Operator) -> None:
 class Counted(Resident):
     closed = 0
 
-    def matvec(self, x: Any, out: Any) -> None:
+    def matvec(self, x: Any, out: Any, *, exact: bool = False) -> None:
         out[...] = 0
 
     vecmat = matvec

@@ -173,7 +173,7 @@ def test_wrong_calls_are_type_errors() -> None:
         ((np.eye(2),), {}),
         ((), {"A": np.eye(2), "x": np.ones(2)}),
         ((np.eye(2), np.ones(2), None, float), {}),
-        ((np.eye(2), np.ones(2)), {"exact": True}),
+        ((np.eye(2), np.ones(2)), {"axis": 0}),
     ]
     for arguments, options in calls:
         with pytest.raises(TypeError, match="argument"):

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..exact import round_states
 from ..plan import MatvecPlan, SumPlan
+from ..split import pieces
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +25,8 @@ Array = NDArray[Any]
 T = TypeVar("T")
 B = TypeVar("B", bound="Backend")
 
+STATES_AT_A_TIME = 4096  # 2.4 MB
+
 
 class Resident(ABC):
     """A matrix on its workers; a context manager.
@@ -31,7 +35,7 @@ class Resident(ABC):
     """
 
     @abstractmethod
-    def matvec(self, x: Array, out: Array) -> None:
+    def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
         """Write ``A @ x`` into `out`.
 
         Parameters
@@ -40,16 +44,19 @@ class Resident(ABC):
         out : shape (..., m)
             Its dtype is the one to compute in; A and x can be cast to it safely. Strides are arbitrary; it overlaps
             neither A nor x; what it holds must not be read.
+        exact : bool
+            Round each element of the exact product once; `out` is float or complex then. Only asked of a backend that
+            has `exact_products`.
         """
 
     @abstractmethod
-    def vecmat(self, x: Array, out: Array) -> None:
+    def vecmat(self, x: Array, out: Array, *, exact: bool = False) -> None:
         """Write ``conj(x) @ A`` into `out`: x has shape (m,), out has shape (n,); otherwise as `matvec`."""
 
-    def matmat(self, X: Array, out: Array) -> None:
+    def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
         """Write ``A @ X`` into `out`: X has shape (n, k), out has shape (m, k); otherwise as `matvec`."""
         for column in range(X.shape[1]):
-            self.matvec(X[:, column], out[:, column])
+            self.matvec(X[:, column], out[:, column], exact=exact)
 
     def close(self) -> None:  # noqa: B027  a backend that holds nothing has nothing to free
         """Free the memory. May be called again."""
@@ -72,6 +79,7 @@ class Backend(ABC):
     name: ClassVar[str]
     capacity: int | None = None  # the most workers it can use; None: any number
     workers: int | None = None  # how many a call uses that does not say; None: the default of this host
+    exact_products: bool = False  # whether it takes ``exact=True``
     _queue: ThreadPoolExecutor | None = None
     _queue_owner = 0  # process that made it
 
@@ -94,7 +102,12 @@ class Backend(ABC):
         return ()
 
     def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
-        """None, or why it cannot run a call with this `plan`, for example ``"device 'X' has no float64"``."""
+        """None, or why it cannot run a call with this `plan`, for example ``"device 'X' has no float64"``.
+
+        One that overrides this asks ``super().refuses(plan)`` too.
+        """
+        if isinstance(plan, MatvecPlan) and plan.exact and not self.exact_products:
+            return "it has no exact products. Use backend='openmp'"
         return None
 
     @abstractmethod
@@ -116,10 +129,21 @@ class Backend(ABC):
         int64 array, shape ``a.shape[:kept] + (exact.digits(a.dtype),)``
         """
 
-    def matvec(self, A: Array, x: Array, out: Array, workers: int) -> None:
+    def write_sums(self, a: Array, kept: int, out: Array, workers: int) -> None:
+        """Write the sums of `sum_states` into `out`, each rounded once; report as `exact.report` does.
+
+        Parameters
+        ----------
+        a : float array, any strides and byte order
+        out : float16, float32 or float64 array, shape ``a.shape[:kept]``, any strides
+        """
+        for rows in pieces(out.shape, STATES_AT_A_TIME):
+            out[rows] = round_states(self.sum_states(a[rows], kept, workers), out.dtype)
+
+    def matvec(self, A: Array, x: Array, out: Array, workers: int, *, exact: bool = False) -> None:
         """Write ``A @ x`` into `out`, on `workers` workers: place, multiply, close. Overridden where that is slow."""
         with self.place(A, workers) as resident:
-            resident.matvec(x, out)
+            resident.matvec(x, out, exact=exact)
 
     def submit(self, function: Callable[..., T], /, *args: Any) -> Future[T]:
         """Call ``function(*args)`` after everything submitted before it; return the future of its result.

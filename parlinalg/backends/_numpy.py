@@ -1,4 +1,4 @@
-"""The serial reference: NumPy's own matvec, and exact sums on one thread."""
+"""The serial reference: NumPy's own matvec, and exact sums and products on one thread."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _kernels
+from ..exact import report
+from ..products import write_products
 from ._base import Array, Backend, Resident
 
 __all__ = ["NumPy"]
@@ -18,6 +20,7 @@ class NumPy(Backend):
 
     name = "numpy"
     capacity = 1
+    exact_products = True
 
     @classmethod
     def version(cls) -> str:
@@ -26,11 +29,14 @@ class NumPy(Backend):
     def place(self, A: Array, workers: int) -> Resident:
         return ArrayInMemory(A)
 
-    def matvec(self, A: Array, x: Array, out: Array, workers: int) -> None:
-        multiply(A, x, out)
+    def matvec(self, A: Array, x: Array, out: Array, workers: int, *, exact: bool = False) -> None:
+        ArrayInMemory(A).matvec(x, out, exact=exact)
 
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
         return _kernels.sum_states(a, kept, 1)
+
+    def write_sums(self, a: Array, kept: int, out: Array, workers: int) -> None:
+        report(_kernels.write_sums(a, kept, 1, out))
 
 
 class ArrayInMemory(Resident):
@@ -39,17 +45,20 @@ class ArrayInMemory(Resident):
     def __init__(self, A: Array) -> None:
         self.A = A
 
-    def matvec(self, x: Array, out: Array) -> None:
-        multiply(self.A, x, out)
+    def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
+        if exact:
+            report(write_products(self.A, x, out, 1))
+        else:
+            multiply(self.A, x, out)
 
-    def vecmat(self, x: Array, out: Array) -> None:
-        multiply(self.A.T, x.conj(), out)
+    def vecmat(self, x: Array, out: Array, *, exact: bool = False) -> None:
+        ArrayInMemory(self.A.T).matvec(x.conj(), out, exact=exact)
 
-    def matmat(self, X: Array, out: Array) -> None:
-        if stays(self.A, out.dtype):
+    def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
+        if stays(self.A, out.dtype) and not exact:
             np.matmul(self.A, X, out=out)
         else:
-            super().matmat(X, out)
+            super().matmat(X, out, exact=exact)
 
 
 def multiply(A: Array, x: Array, out: Array) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _kernels
+from ..exact import report
+from ..products import write_products
 from ..workers import cpu_count
 from ._base import Array, Backend, Resident
 
@@ -18,6 +20,7 @@ class OpenMP(Backend):
     """Kernels for every numeric dtype and all strides, on threads that share the caller's arrays."""
 
     name = "openmp"
+    exact_products = True
     capacity = max(64, 4 * cpu_count())  # libgomp ends the process when it cannot start a thread
 
     @classmethod
@@ -36,11 +39,14 @@ class OpenMP(Backend):
     def place(self, A: Array, workers: int) -> Resident:
         return SharedArray(A, workers)
 
-    def matvec(self, A: Array, x: Array, out: Array, workers: int) -> None:
-        _kernels.matvec(A, x, out, workers)
+    def matvec(self, A: Array, x: Array, out: Array, workers: int, *, exact: bool = False) -> None:
+        multiply(A, x, out, workers, exact)
 
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
         return _kernels.sum_states(a, kept, workers)
+
+    def write_sums(self, a: Array, kept: int, out: Array, workers: int) -> None:
+        report(_kernels.write_sums(a, kept, workers, out))
 
 
 class SharedArray(Resident):
@@ -50,14 +56,21 @@ class SharedArray(Resident):
         self.A = A
         self.workers = workers
 
-    def matvec(self, x: Array, out: Array) -> None:
-        _kernels.matvec(self.A, x, out, self.workers)
+    def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
+        multiply(self.A, x, out, self.workers, exact)
 
-    def vecmat(self, x: Array, out: Array) -> None:
-        _kernels.matvec(self.A.T, x.conj(), out, self.workers)
+    def vecmat(self, x: Array, out: Array, *, exact: bool = False) -> None:
+        multiply(self.A.T, x.conj(), out, self.workers, exact)
 
-    def matmat(self, X: Array, out: Array) -> None:
-        if self.A.dtype == out.dtype and out.dtype.char in BLAS_DTYPES:
+    def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
+        if self.A.dtype == out.dtype and out.dtype.char in BLAS_DTYPES and not exact:
             np.matmul(self.A, X, out=out)
         else:
-            super().matmat(X, out)
+            super().matmat(X, out, exact=exact)
+
+
+def multiply(A: Array, x: Array, out: Array, workers: int, exact: bool) -> None:
+    if exact:
+        report(write_products(A, x, out, workers))
+    else:
+        _kernels.matvec(A, x, out, workers)

@@ -13,8 +13,9 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import accumulate
+from operator import or_
 from threading import Lock
 from typing import NamedTuple, SupportsIndex
 
@@ -136,15 +137,16 @@ class ProcessTeam(Team[Pieces]):
             self._garbage.append(segment)
             raise
 
-    def allgather(self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]) -> None:
+    def allgather(self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]) -> int:
         with self._lock:
             try:
-                failures = self._gather(task, pieces, args, out, ranges)
+                outcomes = self._gather(task, pieces, args, out, ranges)
             except BaseException:  # also Ctrl-C: nobody waits for the workers any longer, so they must not go on
                 self._kill()
                 raise
         self._sweep()
-        raise_first(failures)
+        raise_first(outcomes)
+        return reduce(or_, (one for one in outcomes if isinstance(one, int)), 0)
 
     def free(self, pieces: Pieces) -> None:
         # A piece may be freed by the garbage collector in the middle of anything, so this must not wait for the lock.
@@ -166,7 +168,7 @@ class ProcessTeam(Team[Pieces]):
 
     def _gather(
         self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]
-    ) -> list[Failure | None]:
+    ) -> list[Failure | int | None]:
         while len(self._workers) < len(pieces):
             self._workers.append(Worker(len(self._workers), self._threads))
         workers = self._workers[: len(pieces)]
@@ -178,11 +180,11 @@ class ProcessTeam(Team[Pieces]):
         for worker, (rows, source, layout), part in zip(workers, pieces, ranges, strict=True):
             target = scratch.part(result[part.start : part.stop])
             worker.start((pickled, layout, (rows.start, rows.stop), given, target), (source, scratch))
-        failures = _answers(workers)
-        if not any(failures):
+        outcomes = _answers(workers)
+        if not any(isinstance(one, Failure) for one in outcomes):
             out[...] = result
         self._garbage.append(scratch)
-        return failures
+        return outcomes
 
     def _scratch(self, arrays: Sequence[Array]) -> tuple[Segment, list[Array]]:
         """Shared memory for arrays like these, each from a cache line of its own on."""
@@ -255,13 +257,13 @@ class Worker:
             with suppress(BackendError):  # the next call will notice
                 self._send((stale, (), None), [])
 
-    def answer(self) -> Failure | None:
+    def answer(self) -> Failure | int | None:
         try:
-            fields, _ = receive(self.link)
+            outcome, _ = receive(self.link)
         except (EOFError, OSError):
             raise self._death() from None
         self.answered = True
-        return fields and Failure(*fields)
+        return Failure(*outcome) if isinstance(outcome, tuple) else outcome
 
     def end(self) -> None:
         """Let it end, after `link` was shut down."""
@@ -304,18 +306,18 @@ class Worker:
         )
 
 
-def _answers(workers: Sequence[Worker]) -> list[Failure | None]:
+def _answers(workers: Sequence[Worker]) -> list[Failure | int | None]:
     """What each worker answers, whichever is first, so that one that died is noticed while others compute."""
     waiting = {worker.link.fileno(): worker for worker in workers}
-    failures: dict[int, Failure | None] = {}
+    outcomes: dict[int, Failure | int | None] = {}
     poll = select.poll()
     for link in waiting:
         poll.register(link, select.POLLIN)
-    while len(failures) < len(workers):
+    while len(outcomes) < len(workers):
         for link, _ in poll.poll():
             poll.unregister(link)
-            failures[waiting[link].number] = waiting[link].answer()
-    return [failures[worker.number] for worker in workers]
+            outcomes[waiting[link].number] = waiting[link].answer()
+    return [outcomes[worker.number] for worker in workers]
 
 
 def end(workers: list[Worker]) -> None:

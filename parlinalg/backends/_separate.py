@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from .. import _kernels
 from ..errors import BackendError
-from ..exact import digits
+from ..exact import PRODUCT_DIGITS, digits, report, round_states
+from ..products import product_states, write_products
 from ..split import blocks, split_axis
 from ._base import Array, Backend, Resident
 
 __all__ = ["Failure", "RemoteTraceback", "SeparateMemory", "Task", "Team", "attempt", "raise_first"]
 
-Task = Callable[..., None]  # a function of the section "tasks" below, or a partial of one
+Task = Callable[..., int | None]  # a function of the section "tasks" below, or a partial of one
 P = TypeVar("P")  # what a team knows a scattered array by
 
 BLAS_DTYPES = "fdFD"
@@ -33,7 +34,7 @@ class Team(ABC, Generic[P]):
 
     Worker i is the one that the i-th range belongs to; there may be more workers than ranges. A task is called as
     ``task(piece, rows, *args, out=part)``: `piece` is what `scatter` gave the worker, `rows` the range of it. It
-    writes all of `out`, which holds anything before, and returns nothing.
+    writes all of `out`, which holds anything before, and returns flags of what it met, or None.
     """
 
     @abstractmethod
@@ -41,8 +42,8 @@ class Team(ABC, Generic[P]):
         """Give worker i ``a[ranges[i]]``, of any strides and byte order. A memory map is mapped, not copied."""
 
     @abstractmethod
-    def allgather(self, task: Task, pieces: P, args: Sequence[Array], out: Array, ranges: Sequence[range]) -> None:
-        """Let worker i write ``out[ranges[i]]``; every worker gets all of `args`.
+    def allgather(self, task: Task, pieces: P, args: Sequence[Array], out: Array, ranges: Sequence[range]) -> int:
+        """Let worker i write ``out[ranges[i]]``; every worker gets all of `args`. Returns the or of their flags.
 
         Raises
         ------
@@ -50,10 +51,12 @@ class Team(ABC, Generic[P]):
             If a worker died, or its task raised anything but a MemoryError; of all workers then.
         """
 
-    def allreduce(self, task: Task, pieces: P, workers: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    def allreduce(
+        self, task: Task, pieces: P, args: Sequence[Array], workers: int, shape: tuple[int, ...]
+    ) -> NDArray[np.int64]:
         """The sum of what `workers` workers each write into an `out` of shape ``(1, *shape)``, modulo 2**64."""
         parts = np.empty((workers, *shape), np.int64)
-        self.allgather(task, pieces, (), parts, blocks(workers, workers))
+        self.allgather(task, pieces, args, parts, blocks(workers, workers))
         states: NDArray[np.int64] = np.add.reduce(parts, axis=0)
         return states
 
@@ -73,6 +76,7 @@ class SeparateMemory(Backend):
     axis, so what is not a memory map is copied to the workers first.
     """
 
+    exact_products = True
     threads: int = 1  # that each worker computes with
 
     @property
@@ -97,11 +101,10 @@ class SeparateMemory(Backend):
                 self.team.allgather(task, pieces, (), to_front(states, axis), ranges)
                 return states
             task = partial(partial_states, axis=axis, kept=kept, threads=self.threads)
-            states = self.team.allreduce(task, pieces, workers, shape)
+            states = self.team.allreduce(task, pieces, (), workers, shape)
         finally:
             self.team.free(pieces)
-        if a.dtype.kind == "f":
-            _kernels.normalise(states)
+        _kernels.normalise(states)
         return states
 
     def close(self) -> None:
@@ -114,24 +117,31 @@ class ScatteredRows(Resident):
 
     def __init__(self, team: Team[Any], A: Array, workers: int, threads: int) -> None:
         self._team = team
+        self._threads = threads
         self._products = {task: partial(task, threads=threads) for task in PRODUCTS}
         self._each = blocks(workers, workers)
         self._rows = blocks(A.shape[-2], workers)
         self._pieces = team.scatter(to_front(A, -2), self._rows)
         self._open = True
 
-    def matvec(self, x: Array, out: Array) -> None:
-        self._gather(multiply_rows, x, to_front(out, -1), self._rows)
+    def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
+        self._gather(multiply_rows_exactly if exact else multiply_rows, x, to_front(out, -1), self._rows)
 
-    def vecmat(self, x: Array, out: Array) -> None:
+    def vecmat(self, x: Array, out: Array, *, exact: bool = False) -> None:
+        if exact:
+            self._vecmat_exactly(x, out)
+            return
         # In the order of the workers, so that the result does not depend on who is first.
         accumulated = np.dtype(np.float32) if out.dtype == np.float16 else out.dtype
         parts = np.empty((len(self._each), *out.shape), accumulated)
         self._gather(partial_vecmat, x, parts, self._each)
         out[...] = np.add.reduce(parts, axis=0, dtype=accumulated)
 
-    def matmat(self, X: Array, out: Array) -> None:
-        self._gather(multiply_matrix, X, out, self._rows)
+    def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
+        if exact:
+            super().matmat(X, out, exact=True)
+        else:
+            self._gather(multiply_matrix, X, out, self._rows)
 
     def close(self) -> None:
         if self._open:
@@ -139,7 +149,15 @@ class ScatteredRows(Resident):
             self._team.free(self._pieces)
 
     def _gather(self, task: Task, x: Array, out: Array, ranges: Sequence[range]) -> None:
-        self._team.allgather(self._products[task], self._pieces, (x,), out, ranges)
+        report(self._team.allgather(self._products[task], self._pieces, (x,), out, ranges))
+
+    def _vecmat_exactly(self, x: Array, out: Array) -> None:
+        task = partial(partial_vecmat_states, dtype=out.dtype, threads=self._threads)
+        parts = 2 if out.dtype.kind == "c" else 1
+        shape = (*out.shape, parts, PRODUCT_DIGITS)
+        states = self._team.allreduce(task, self._pieces, (x,), len(self._each), shape)
+        for part, target in enumerate((out.real, out.imag)[:parts]):
+            target[...] = round_states(states[:, part], target.dtype)
 
 
 def to_front(a: Array, axis: int) -> Array:
@@ -162,6 +180,11 @@ def multiply_rows(A: Array, rows: range, x: Array, *, out: Array, threads: int) 
     _kernels.matvec(from_front(A, -2), x, from_front(out, -1), threads)
 
 
+def multiply_rows_exactly(A: Array, rows: range, x: Array, *, out: Array, threads: int) -> int:
+    """The same, each element rounded once."""
+    return write_products(from_front(A, -2), x, from_front(out, -1), threads)
+
+
 def multiply_matrix(A: Array, rows: range, X: Array, *, out: Array, threads: int) -> None:
     """Rows of ``A @ X``."""
     if A.dtype == out.dtype and out.dtype.char in BLAS_DTYPES:
@@ -176,7 +199,12 @@ def partial_vecmat(A: Array, rows: range, x: Array, *, out: Array, threads: int)
     _kernels.matvec(A.T, x[rows.start : rows.stop].conj(), out[0], threads)
 
 
-PRODUCTS = (multiply_rows, multiply_matrix, partial_vecmat)
+def partial_vecmat_states(A: Array, rows: range, x: Array, *, out: Array, dtype: np.dtype, threads: int) -> None:
+    """This block's addend of the exact ``conj(x) @ A``, as states."""
+    out[0] = product_states(A.T, x[rows.start : rows.stop].conj(), dtype, threads)
+
+
+PRODUCTS: tuple[Task, ...] = (multiply_rows, multiply_rows_exactly, multiply_matrix, partial_vecmat)
 
 
 def states_of_rows(a: Array, rows: range, *, out: Array, axis: int, kept: int, threads: int) -> None:
@@ -209,20 +237,19 @@ class RemoteTraceback(Exception):
         return f"\n{self.args[0]}"
 
 
-def attempt(worker: int, run: Callable[[], None]) -> Failure | None:
+def attempt(worker: int, run: Callable[[], int | None]) -> Failure | int | None:
     """Call ``run()``; an exception becomes the value."""
     try:
-        run()
+        return run()
     except Exception as error:  # noqa: BLE001  whatever it is, the caller must hear of it
         who = f"worker {worker} (pid {os.getpid()} on {platform.node()})"
         return Failure(who, type(error).__name__, str(error), traceback.format_exc())
-    return None
 
 
-def raise_first(failures: Sequence[Failure | None]) -> None:
+def raise_first(outcomes: Sequence[Failure | int | None]) -> None:
     """Raise the first failure, if there is one."""
-    for failure in failures:
-        if failure is not None:
+    for failure in outcomes:
+        if isinstance(failure, Failure):
             kind = MemoryError if failure.kind == "MemoryError" else BackendError
             text = f"{failure.worker} raised {failure.kind}: {failure.message}"
             raise kind(text) from RemoteTraceback(failure.traceback)

@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from threading import Thread
 from typing import Any
 
-from ._separate import attempt
+from ._separate import Failure, attempt
 from ._shared import Layout, Region, array_at
 
 __all__ = ["Call", "Message", "main", "receive", "send"]
@@ -62,8 +62,8 @@ def _serve(worker: int, parent: socket.socket) -> None:
             maps[region[0]] = Region(*region).map(file)
             os.close(file)
         if call is not None:
-            failure = attempt(worker, partial(_run, maps, *call))
-            send(parent, failure and astuple(failure))
+            outcome = attempt(worker, partial(_run, maps, *call))
+            send(parent, astuple(outcome) if isinstance(outcome, Failure) else outcome or None)
 
 
 def _run(
@@ -73,9 +73,10 @@ def _run(
     rows: tuple[int, int],
     args: tuple[Layout, ...],
     out: Layout,
-) -> None:
+) -> int | None:
     operands = [array_at(arg, maps) for arg in args]
-    load_task(task)(array_at(piece, maps), range(*rows), *operands, out=array_at(out, maps))
+    flags: int | None = load_task(task)(array_at(piece, maps), range(*rows), *operands, out=array_at(out, maps))
+    return flags
 
 
 def send(link: socket.socket, message: Any, files: Sequence[int] = ()) -> None:

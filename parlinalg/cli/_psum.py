@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..api import psum
+from ..sums import psum
 from ._arguments import add_call_options, load, write
 
 if TYPE_CHECKING:

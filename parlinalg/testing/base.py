@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ..api import matvec, psum
+from ..api import matvec
 from ..backends._base import Backend
 from ..errors import BackendUnavailable
 from ..plan import MatvecPlan, SumPlan, plan_matvec, plan_sum
 from ..registry import default_instance
+from ..sums import psum
 from . import strategies as draw
 from .checks import must_raise, require, require_close, require_same_bits, unchanged
 from .oracle import ExactProduct

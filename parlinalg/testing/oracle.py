@@ -97,6 +97,14 @@ class ExactProduct:
             raise AssertionError(f"shape is {parts.shape}, expected {self.value.shape}")
         return max((self._one(parts, index) for index in np.ndindex(parts.shape)), default=0.0)
 
+    def rounded(self) -> Array:
+        """The exact product, each element rounded once; of float or complex operands."""
+        real = self.dtype.type(0).real.dtype
+        parts = [_rounded(one, real) for one in self.value.flat]
+        return (
+            np.array(parts, real).view(self.dtype).reshape(self.value.shape[: self.value.ndim - (self.dtype != real)])
+        )
+
     def _one(self, parts: Array, index: tuple[int, ...]) -> float:
         computed, exact = parts[index], self.value[index]
         if self.bound is None or self.limit is None:
@@ -110,6 +118,11 @@ class ExactProduct:
 
 def _fraction(x: Any) -> Fraction:
     return Fraction(*x.as_integer_ratio())
+
+
+def _rounded(x: Fraction, dtype: np.dtype[Any]) -> Any:
+    """`x`, whose denominator is a power of two, to nearest even."""
+    return round_to(x.numerator, 1 - x.denominator.bit_length(), dtype)[0]
 
 
 def _largest(dtype: np.dtype[Any]) -> Fraction:

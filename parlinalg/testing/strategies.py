@@ -16,6 +16,7 @@ __all__ = [
     "LAYOUTS",
     "PRODUCT_DTYPES",
     "SUM_DTYPES",
+    "SUM_VALUES",
     "Product",
     "Sum",
     "arrays",

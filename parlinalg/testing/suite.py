@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 
-from ..api import explain, matvec, psum
+from ..api import explain, matvec
 from ..backends._base import Backend
 from ..errors import ClosedError
 from ..operators import operator
+from ..sums import psum
 from .base import ALLOWED, Array
 from .checks import must_raise, require, require_same_bits
+from .exact_products import ExactProductTests
 from .oracle import exact_matvec, exact_sum
 from .products import ProductTests
 from .residents import ResidentTests
@@ -24,7 +26,7 @@ from .sums import SumTests
 __all__ = ["BackendSuite", "check_backend"]
 
 
-class BackendSuite(ProductTests, SumTests, ResidentTests):
+class BackendSuite(ProductTests, ExactProductTests, SumTests, ResidentTests):
     """Tests for one backend; pytest collects a subclass whose name begins with Test.
 
     Attributes

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.random import Generator
 
-from ..api import psum
 from ..exact import digits, round_states
 from ..plan import plan_sum
+from ..sums import psum
 from . import strategies as draw
 from .base import Base, poisoned, statement, writable
 from .checks import must_raise, require, require_same_bits
@@ -75,6 +75,18 @@ class SumTests(Base):
         self.check_sums(expected, seed.permutation(s.a.flatten()))
         for layout in draw.LAYOUTS:
             self.check_sums(expected, draw.lay_out(s.a.copy(), layout))
+
+    @statement(s=draw.sums(REAL_SUMS), t=draw.sums(REAL_SUMS, (draw.special,)))
+    def test_states_stand_for_the_sum(self, s: draw.Sum, t: draw.Sum) -> None:
+        for a in (s.a, t.a):
+            plan = plan_sum(a.shape, a.dtype)
+            for workers in self.counts():
+                if self.instance().refuses(plan) is None:
+                    states = self.instance().sum_states(a, 0, workers)
+                    with np.errstate(all="ignore"):
+                        require_same_bits(
+                            round_states(states, plan.dtype)[()], exact_sum(a).value, f"{workers} workers"
+                        )
 
     @statement(s=draw.sums(REAL_SUMS), parts=st.integers(1, 4))
     def test_no_splitting_changes_a_bit_of_psum(self, s: draw.Sum, parts: int) -> None:

@@ -31,7 +31,7 @@ class RowBlocks(Resident):
         self.A = A
         self.rows = [slice(block.start, block.stop) for block in blocks(A.shape[-2], workers)]
 
-    def matvec(self, x: Array, out: Array) -> None:
+    def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
         with ThreadPoolExecutor(len(self.rows)) as pool:
             # Each in a copy of the context, which holds numpy.errstate.
             for task in [pool.submit(copy_context().run, self.multiply, rows, x, out) for rows in self.rows]:
@@ -40,5 +40,5 @@ class RowBlocks(Resident):
     def multiply(self, rows: slice, x: Array, out: Array) -> None:
         serial.matvec(self.A[..., rows, :], x, out[..., rows], 1)
 
-    def vecmat(self, x: Array, out: Array) -> None:
+    def vecmat(self, x: Array, out: Array, *, exact: bool = False) -> None:
         serial.matvec(self.A.T, x.conj(), out, 1)

@@ -1,0 +1,201 @@
+"""``psum``: arrays in, exact sums out. Knows no backend's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ._kernels import ieee754
+from .backends._base import STATES_AT_A_TIME, Backend
+from .dispatch import Choice, choose
+from .exact import digits, round_states
+from .operands import as_dtype, as_operand, as_where, check_out, may_overlap, real_view
+from .plan import SumPlan, plan_sum
+from .split import pieces
+
+__all__ = ["psum"]
+
+Array = NDArray[Any]
+
+CAST_AT_A_TIME = 1 << 18  # elements that are cast or masked at a time: 2 MB of float64
+
+
+def psum(
+    a: ArrayLike,
+    axis: int | tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
+    out: Array | None = None,
+    keepdims: bool = False,
+    initial: Any = 0,
+    where: ArrayLike = True,
+    *,
+    backend: str | Backend | None = None,
+    workers: int | None = None,
+) -> Any:
+    """Sum of array elements, rounded once.
+
+    Every backend and every number of workers returns the same bits: the sum of the real numbers in `a`, rounded to
+    nearest, ties to even, in the output dtype. Integers wrap around, as in NumPy.
+
+    Parameters
+    ----------
+    a : array_like, any shape, byte order and strides
+        Not copied.
+    axis : None, int or tuple of int
+        Axes to sum over; None: all.
+    dtype : dtype, optional
+        Each element is cast to it first, as in NumPy; then the sum is exact. None: that of ``numpy.sum``, which
+        widens bool and small integers to the platform's integer.
+    out : ndarray, optional
+        Where the result is written; returned as it is. If `dtype` is None, a float sum is rounded once, to the
+        dtype of `out`, and integers are cast to it first where it is a float.
+    keepdims : bool
+        Whether the axes that are summed over stay, with length 1.
+    initial : scalar
+        One more addend of each sum.
+    where : array_like of bool, broadcast to the shape of `a`
+        Which elements to add.
+    backend, workers
+        As in `matvec`.
+
+    Returns
+    -------
+    ndarray or scalar
+        Shape of `a` without `axis` (with length 1 there if `keepdims`); a scalar where that is ``()`` and `out` is
+        None.
+
+    Raises
+    ------
+    TypeError
+        For longdouble, whose precision differs between platforms, and for what is not numeric.
+    ValueError, BackendUnavailable, BackendError
+        As in `matvec`.
+
+    Notes
+    -----
+    The sum of no elements, of negative zeros, or one that cancels exactly is +0.0. Any NaN gives the one quiet NaN
+    0x7ff8000000000000, as do infinities of both signs, with the `RuntimeWarning` that NumPy gives. Intermediate
+    results cannot overflow. Algorithm: a superaccumulator of radix 2**32 (Neal 2015, arXiv:1505.05571, section 3).
+
+    Examples
+    --------
+    >>> import parlinalg
+    >>> float(parlinalg.psum([1e308, 1e308, -1e308]))
+    1e+308
+    >>> parlinalg.psum([[1, 2], [3, 4]], axis=0)
+    array([4, 6])
+    """
+    a = as_operand("psum", "a", a)
+    given = as_dtype("psum", dtype)
+    if given is None and a.dtype.kind in "biu" and isinstance(out, np.ndarray) and out.dtype.kind in "fc":
+        given = out.dtype  # as in NumPy; floats need no cast, since their sum is exact
+    plan = plan_sum(a.shape, a.dtype, _axis(axis), given, bool(keepdims))
+    mask = as_where("psum", where, a.shape)
+    choice = choose(plan, backend, workers)
+    if out is not None:
+        check_out("psum", out, plan.shape, plan.dtype)
+    target = _rounding_dtype(plan, out if dtype is None else None)
+    addend = _initial(initial, np.promote_types(plan.dtype, target))
+    if out is not None and out.dtype == target and not may_overlap(out, a, *(() if mask is None else (mask,))):
+        result = out.view(np.ndarray)
+    else:
+        result = np.empty(plan.shape, target)
+    _sum(plan, choice, a, mask, addend, result)
+    if out is None:
+        return result[()]
+    if not np.may_share_memory(result, out):
+        np.copyto(out, result, casting="same_kind")
+    return out
+
+
+def _axis(axis: Any) -> int | tuple[int, ...] | None:
+    if axis is None:
+        return None
+    if isinstance(axis, (tuple, list)):
+        return tuple(_integer_axis(one) for one in axis)
+    return _integer_axis(axis)
+
+
+def _integer_axis(axis: Any) -> int:
+    try:
+        index: int = axis.__index__()
+    except (AttributeError, TypeError):
+        raise TypeError(f"psum: axis is {axis!r}; it must be None, an int or a tuple of ints") from None
+    return index
+
+
+def _initial(initial: Any, dtype: np.dtype) -> Array:
+    if dtype.kind in "iu" and isinstance(initial, (int, float)):
+        limits = np.iinfo(dtype)
+        if not limits.min <= initial <= limits.max:
+            raise ValueError(
+                f"psum: initial is {initial!r}; a sum of dtype {dtype} can hold {limits.min} to {limits.max}"
+            )
+    value = as_operand("psum", "initial", initial)
+    if value.shape != ():
+        raise ValueError(f"psum: initial has shape {value.shape}; it must be a scalar")
+    if not (isinstance(initial, (bool, int, float)) or np.can_cast(value.dtype, dtype, "same_kind")):
+        raise TypeError(f"psum: initial has dtype {value.dtype}, which cannot be cast to {dtype} by 'same_kind'")
+    return value.astype(dtype)
+
+
+def _rounding_dtype(plan: SumPlan, out: Array | None) -> np.dtype:
+    """Float sums are rounded directly to the dtype of `out`, so that they are rounded only once."""
+    if out is not None and plan.dtype.kind in "fc" and out.dtype.kind == plan.dtype.kind and out.dtype.char not in "gG":
+        return out.dtype.newbyteorder("=")
+    return plan.dtype
+
+
+def _sum(plan: SumPlan, choice: Choice, a: Array, mask: Array | None, addend: Array, result: Array) -> None:
+    a = a.transpose(plan.order)
+    kept = plan.kept
+    result = result.reshape(a.shape[:kept])
+    if mask is None and plan.cast is None and not addend and result.dtype.kind in "fc":
+        _write(choice, a, kept, result)
+        return
+    if mask is not None:
+        mask = mask.transpose(plan.order)
+    for rows in pieces(a.shape[:kept], STATES_AT_A_TIME):
+        part = a[rows]
+        if mask is None and plan.cast is None:
+            states = _states(choice, part, kept)
+        else:
+            cast = plan.cast or a.dtype.newbyteorder("=")
+            states = _states_of_pieces(choice, part, kept, cast, None if mask is None else mask[rows])
+        if addend:
+            states += _states(choice, addend, 0)
+        result[rows] = _round(states, result.dtype)
+
+
+def _write(choice: Choice, a: Array, kept: int, result: Array) -> None:
+    if a.dtype.kind == "c":
+        choice.backend.write_sums(real_view(a, kept), kept + 1, real_view(result, kept), choice.workers)
+    else:
+        choice.backend.write_sums(a, kept, result, choice.workers)
+
+
+def _states(choice: Choice, a: Array, kept: int) -> NDArray[np.int64]:
+    if a.dtype.kind == "c":
+        return choice.backend.sum_states(real_view(a, kept), kept + 1, choice.workers)
+    return choice.backend.sum_states(a, kept, choice.workers)
+
+
+def _states_of_pieces(choice: Choice, a: Array, kept: int, cast: np.dtype, mask: Array | None) -> NDArray[np.int64]:
+    """The states of elements that are cast, or masked by zeros, a bounded piece at a time."""
+    parts = (2,) if cast.kind == "c" else ()
+    states = np.zeros((*a.shape[:kept], *parts, digits(cast)), np.int64)
+    for index in pieces(a.shape, CAST_AT_A_TIME):
+        with ieee754():
+            piece = a[index].astype(cast, copy=False)
+        if mask is not None:
+            piece = np.where(mask[index], piece, cast.type(0))
+        states[index[:kept]] += _states(choice, piece, kept)
+    return states
+
+
+def _round(states: NDArray[np.int64], dtype: np.dtype) -> Array:
+    if dtype.kind == "c":
+        return round_states(states, dtype.type(0).real.dtype).view(dtype)[..., 0]
+    return round_states(states, dtype)

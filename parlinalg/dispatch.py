@@ -104,7 +104,7 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
     chosen = _instance(backend)
     if chosen is None:
         return _auto(plan, workers)
-    refusal = chosen.refuses(plan)
+    refusal = chosen.refusal(plan)
     if refusal is not None:
         raise BackendUnavailable(f"backend {chosen.name!r} cannot run this call: {refusal}")
     return Choice(chosen, _count(chosen, workers), reason)

@@ -19,6 +19,7 @@ from parlinalg.testing.checks import must_raise, require, require_same_bits, unc
 
 class Named(NumPy):
     capacity = None  # type: ignore[assignment]
+    exact_products = False
     name = "broken"
 
     def place(self, A: Any, workers: int) -> Resident:
@@ -142,6 +143,10 @@ class LosesInfinities(Named):
         if states.shape[-1] > 1:
             states[..., -2:] = 0
         return states
+
+
+class NotExactly(Named):
+    exact_products = True
 
 
 class Picky(Named):

@@ -102,13 +102,14 @@ class Backend(ABC):
         return ()
 
     def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
-        """None, or why it cannot run a call with this `plan`, for example ``"device 'X' has no float64"``.
+        """None, or why it cannot run a call with this `plan`, for example ``"device 'X' has no float64"``."""
+        return None
 
-        One that overrides this asks ``super().refuses(plan)`` too.
-        """
+    def refusal(self, plan: MatvecPlan | SumPlan) -> str | None:
+        """What callers ask: what `refuses` says, or what follows from its attributes. Not to be overridden."""
         if isinstance(plan, MatvecPlan) and plan.exact and not self.exact_products:
             return "it has no exact products. Use backend='openmp'"
-        return None
+        return self.refuses(plan)
 
     @abstractmethod
     def place(self, A: Array, workers: int) -> Resident:

@@ -58,14 +58,14 @@ class Base:
         """One that it does not refuse, for tests to which it does not matter."""
         for dtype in map(np.dtype, (np.float64, np.float32, np.int64, np.int32, np.int8)):
             plans = plan_matvec((9, 9), dtype, (9,), dtype), plan_sum((9, 9), dtype)
-            if all(self.instance().refuses(plan) is None for plan in plans):
+            if all(self.instance().refusal(plan) is None for plan in plans):
                 return dtype
         raise AssertionError(f"backend {self.instance().name!r} refuses every dtype")
 
     @contextmanager
     def computed(self, plan: MatvecPlan | SumPlan) -> Iterator[None]:
         """Around a call: its refusal is expected if there is one, and NumPy's warnings are not the point."""
-        reason = self.instance().refuses(plan)
+        reason = self.instance().refusal(plan)
         with np.errstate(all="ignore"):
             if reason is None:
                 yield

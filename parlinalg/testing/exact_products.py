@@ -78,7 +78,7 @@ class ExactProductTests(Base):
             for row, word in (([largest, largest], "overflow"), ([np.inf, -np.inf], "invalid value")):
                 A = np.array([row, [1, 1]], dtype)
                 plan = plan_matvec(A.shape, dtype, (2,), dtype, exact=True)
-                if self.instance().refuses(plan) is None:
+                if self.instance().refusal(plan) is None:
                     with must_raise(FloatingPointError, word), np.errstate(all="raise"):
                         matvec(A, np.ones(2, dtype), exact=True, backend=self.backend)
 

@@ -81,7 +81,7 @@ class SumTests(Base):
         for a in (s.a, t.a):
             plan = plan_sum(a.shape, a.dtype)
             for workers in self.counts():
-                if self.instance().refuses(plan) is None:
+                if self.instance().refusal(plan) is None:
                     states = self.instance().sum_states(a, 0, workers)
                     with np.errstate(all="ignore"):
                         require_same_bits(
@@ -93,7 +93,7 @@ class SumTests(Base):
         plan = plan_sum((s.a.size,), s.a.dtype)
         expected = exact_sum(s.a).value
         for workers in self.counts():
-            if self.instance().refuses(plan) is None:
+            if self.instance().refusal(plan) is None:
                 pieces = np.array_split(s.a.ravel(), parts)
                 states = [self.instance().sum_states(piece, 0, workers) for piece in pieces]
                 with np.errstate(all="ignore"):
@@ -104,7 +104,7 @@ class SumTests(Base):
         kept = min(kept, s.a.ndim)
         seen = []
         for workers in self.counts():
-            if self.instance().refuses(plan_sum(s.a.shape, s.a.dtype, tuple(range(kept, s.a.ndim)))) is None:
+            if self.instance().refusal(plan_sum(s.a.shape, s.a.dtype, tuple(range(kept, s.a.ndim)))) is None:
                 seen.append(self.instance().sum_states(s.a, kept, workers))
                 shape = (*s.a.shape[:kept], digits(s.a.dtype))
                 require(
@@ -121,7 +121,7 @@ class SumTests(Base):
             largest = np.finfo(dtype).max
             for addends, word in (([largest, largest], "overflow"), ([np.inf, -np.inf], "invalid value")):
                 a = np.array(addends, dtype)
-                if self.instance().refuses(plan_sum(a.shape, a.dtype)) is None:
+                if self.instance().refusal(plan_sum(a.shape, a.dtype)) is None:
                     with must_raise(FloatingPointError, word), np.errstate(all="raise"):
                         psum(a, backend=self.backend)
                     self.check_sums(exact_sum(a).value, a)

@@ -6,16 +6,12 @@
 #endif
 
 enum {
-    AHEAD = 1024,     /* bytes: how far before its use memory is asked for */
     PATIENCE = 16,
     HEADROOM = 2,     /* binades that a window is chosen larger than its first block needs */
 };
 
 /* Whether floating-point arithmetic has passed check_folds(). */
 static int trusted = 1;
-
-typedef struct { int lowest, highest; } Range;
-static const Range SUM_WINDOWS = {-1074, 1020}, PRODUCT_WINDOWS = {-800, 1000};
 
 static int is_double_product(const Form *f) { return f->weighted && f->type == F64; }
 
@@ -117,8 +113,9 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
         sums[k] = (Words){0};
     }
     const char *v = rows->data, *w = rows->weights;
+    const ptrdiff_t ahead = rows->ahead;
     for (ptrdiff_t i = 0; i < rows->count; i++, v += rows->stride) {
-        __builtin_prefetch(v + AHEAD);
+        __builtin_prefetch(v + ahead);
         Doubles r = load(form.type, v), e, t, u;
         if (form.weighted) {
             const Doubles x = r, y = load_weights(form.one_weight, w);
@@ -150,7 +147,9 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
         case 1: return weighted ? 0 : fold(form, 1, rows, g);                          \
         case 2: return weighted && type == F64 ? 0 : fold(form, 2, rows, g);           \
         case 3: return fold(form, 3, rows, g);                                         \
-        default: return fold(form, 4, rows, g);                                        \
+        case 4: return fold(form, 4, rows, g);                                         \
+        case 5: return fold(form, 5, rows, g);                                         \
+        default: return fold(form, MOST_FOLDS, rows, g);                               \
         }                                                                              \
     }
 
@@ -189,6 +188,7 @@ static double weight(const Form *f, const Rows *rows, ptrdiff_t i, int lane) {
 }
 
 static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
+    for (int t = 0; t < g->tallies; t++) reach_all(&g->tally[t]);
     for (ptrdiff_t i = 0; i < rows->count; i++)
         for (int j = 0; j < LANES; j++) {
             Tally *t = &g->tally[j % g->tallies];
@@ -203,6 +203,10 @@ static int deposits_whole(const Group *g) { return g->rows * (LANES / g->tallies
 
 static int64_t sum_of_lanes(const Group *g, int t, int k) {
     uint64_t total = 0;
+    if (g->tallies == 1) {
+        for (int j = 0; j < LANES; j++) total += g->sums[k][j];
+        return (int64_t)total;
+    }
     for (int j = t; j < LANES; j += g->tallies) total += g->sums[k][j];
     return (int64_t)total;
 }
@@ -258,18 +262,24 @@ static Words largest_of(const Form *f, const Rows *rows) {
     return most;
 }
 
+/* The window exponents that folds are exact with. Nothing is lost above 2^-1074, nor of the error of a product above
+   2^-969; and M and what it is added to must not overflow. */
+static int lowest_window(const Form *f, int folds) {
+    return is_double_product(f) ? -969 + 50 + 52 * (folds - 2) : -1074 + 50 + 52 * (folds - 1);
+}
+static int highest_window(const Form *f) { return is_double_product(f) ? 1000 : 1020; }
+
 /* Windows for `folds` folds of what these rows hold; 0 where there are none. */
 static int choose_windows(const Form *f, Group *g, const Rows *rows, int folds) {
     const Words most = largest_of(f, rows);
-    const Range range = is_double_product(f) ? PRODUCT_WINDOWS : SUM_WINDOWS;
-    const int lowest = is_double_product(f) ? range.lowest : range.lowest + 50 + 52 * (folds - 1);
+    const int lowest = lowest_window(f, folds), highest = highest_window(f);
     for (int t = 0; t < g->tallies; t++) {
         uint64_t bits = 0;
         for (int j = t; j < LANES; j += g->tallies)
             if (most[j] > bits) bits = most[j];
         const int exponent = (int)(bits >> 52) - 1023;
-        if (exponent > range.highest) return 0;
-        const int E = exponent + HEADROOM > range.highest ? range.highest : exponent + HEADROOM;
+        if (exponent > highest) return 0;
+        const int E = exponent + HEADROOM > highest ? highest : exponent + HEADROOM;
         set_window(g, t, E > lowest ? E : lowest);
     }
     g->folds = folds;
@@ -377,7 +387,7 @@ int check_folds(void) {
                 const Form f = {type, weighted, 0};
                 const char *data = type == F32 ? (const char *)single : (const char *)x;
                 const char *weights = (const char *)(type == F32 ? z : y);
-                const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS};
+                const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS, 0};
                 trusted &= folds_agree(&f, folds, &rows);
             }
     leave_exactness(saved);

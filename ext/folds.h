@@ -6,7 +6,7 @@
 
 enum {
     LANES = VECTOR_BYTES / 8,
-    MOST_FOLDS = 4,
+    MOST_FOLDS = 6,
     MOST_ROWS = 2048,   /* of a lane, whose folds cannot overflow then */
 };
 
@@ -25,6 +25,7 @@ typedef struct {
     const char *data, *weights;
     ptrdiff_t stride, weight_stride;   /* bytes from one row to the next */
     ptrdiff_t count;
+    ptrdiff_t ahead;                   /* bytes: how far before its use memory is asked for */
 } Rows;
 
 /* The sums of lanes. Lane j belongs to tally j % tallies. What `sums` hold of fold k weighs 2^(E - 50 - 52 k). */

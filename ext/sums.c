@@ -7,6 +7,7 @@ enum {
     BLOCK = 2048 / LANES, /* rows that are folded, and if need be folded again, at a time */
     STRIP = 256,      /* neighbouring sums worked on at a time */
     STRIP_ROWS = 32,
+    AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
     LONG = 16,        /* elements of an axis from which on it is worth to go along it */
 };
 
@@ -30,6 +31,8 @@ typedef struct {
     int summed[MAX_DIMS], summeds;
     int inner;              /* axis of the run, or of the strip */
     int rows;               /* axis of a strip's rows */
+    int ready;              /* elements need no conversion: runs and strips of them are read where they lie */
+    ptrdiff_t size;         /* of an element, converted */
     int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
     ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
 } Task;
@@ -39,8 +42,7 @@ typedef struct {
 static void add_to_state(Tally *t, int64_t *state) {
     normalise_tally(t);
     for (int j = t->lo; j < t->hi; j++) state[j] += t->digit[j];
-    const int count = t->bias == SUM_BIAS ? SUM_STATE - 3 : PRODUCT_STATE - 3;
-    for (int k = 0; k < 3; k++) state[count + k] += t->specials[k];
+    for (int k = 0; k < 3; k++) state[digits_of(t) + k] += t->specials[k];
 }
 
 static void deliver(Task *task, Group *g, int t, char *result) {
@@ -54,11 +56,11 @@ static void deliver(Task *task, Group *g, int t, char *result) {
 
 /* ---- runs ---- */
 
-static void add_elements(const Form *f, Group *g, ptrdiff_t n, const char *v, const char *w) {
-    const ptrdiff_t row = LANES * (ptrdiff_t)size_of(f->type);
+static void add_elements(const Form *f, ptrdiff_t size, Group *g, ptrdiff_t n, const char *v, const char *w) {
+    const ptrdiff_t row = LANES * size;
     ptrdiff_t left = n / LANES;
     for (; left; left -= min_of(BLOCK, left)) {
-        const Rows rows = {v, w, row, sizeof(Doubles), min_of(BLOCK, left)};
+        const Rows rows = {v, w, row, sizeof(Doubles), min_of(BLOCK, left), AHEAD};
         add_rows(f, g, &rows);
         v += rows.count * row;
         w += f->weighted ? rows.count * (ptrdiff_t)sizeof(Doubles) : 0;
@@ -66,52 +68,46 @@ static void add_elements(const Form *f, Group *g, ptrdiff_t n, const char *v, co
     const size_t rest = (size_t)(n % LANES);
     if (!rest) return;
     double elements[LANES] = {0}, weights[LANES] = {0};
-    memcpy(elements, v, rest * size_of(f->type));
+    memcpy(elements, v, rest * (size_t)size);
     if (f->weighted) memcpy(weights, w, rest * sizeof *weights);
-    add_rows(f, g, &(Rows){(const char *)elements, (const char *)weights, row, sizeof(Doubles), 1});
-}
-
-static int lies_ready(const Task *t, const char *data, ptrdiff_t stride) {
-    const Addends *a = &t->a;
-    return a->dtype == t->form.type && !a->swapped && stride == (ptrdiff_t)size_of(a->dtype) &&
-           is_aligned(data, stride, 0, a->dtype);
+    add_rows(f, g, &(Rows){(const char *)elements, (const char *)weights, row, sizeof(Doubles), 1, 0});
 }
 
 static void add_run(Task *t, Group *g, const char *data, const char *weights) {
     const Addends *a = &t->a;
     const ptrdiff_t n = a->shape[t->inner], stride = a->stride[t->inner], weight = a->weight[t->inner];
-    const int per = t->pairs ? 2 : 1, from = t->pairs ? complex_of(a->dtype) : a->dtype;
-    const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
-    const int ready = lies_ready(t, data, stride / per) && stride % per == 0;
-    const int weights_ready = !t->form.weighted || weight == per * (ptrdiff_t)sizeof(double);
-    if (ready && weights_ready) {
-        add_elements(&t->form, g, n * per, data, weights);
+    const int per = t->pairs ? 2 : 1;
+    if (t->ready && (!t->form.weighted || weight == per * (ptrdiff_t)sizeof(double))) {
+        add_elements(&t->form, t->size, g, n * per, data, weights);
         return;
     }
+    const int from = t->pairs ? complex_of(a->dtype) : a->dtype;
+    const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
     _Alignas(64) char elements[RUN * sizeof(double)], copied[RUN * sizeof(double)];
     for (ptrdiff_t i = 0; i < n; i += RUN / 2) {
         const ptrdiff_t k = min_of(RUN / 2, n - i);
         fetch(k, data + i * stride, stride, from, a->swapped, to, elements);
         if (t->form.weighted) fetch(k, weights + i * weight, weight, per == 2 ? C128 : F64, 0, per == 2 ? C128 : F64, copied);
-        add_elements(&t->form, g, k * per, elements, copied);
+        add_elements(&t->form, t->size, g, k * per, elements, copied);
     }
 }
 
 /* ---- strips ---- */
 
+/* Meanwhile the rows that follow `ahead` bytes later are asked for. */
 static void add_columns(Task *t, ptrdiff_t columns, const char *data, ptrdiff_t stride, const char *weights,
-                        ptrdiff_t count, Group *g) {
-    const ptrdiff_t weight = t->form.weighted ? t->a.weight[t->rows] : 0, size = (ptrdiff_t)size_of(t->form.type);
+                        ptrdiff_t count, ptrdiff_t ahead, Group *g) {
+    const ptrdiff_t weight = t->form.weighted ? t->a.weight[t->rows] : 0;
     for (ptrdiff_t j = 0; j < columns; j += LANES)
-        add_rows(&t->form, g++, &(Rows){data + j * size, weights, stride, weight, count});
+        add_rows(&t->form, g++, &(Rows){data + j * t->size, weights, stride, weight, count, ahead});
 }
 
 /* Rows of `columns` neighbouring elements, as whole vectors where they do not lie so. */
 static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights, ptrdiff_t count) {
     const Addends *a = &t->a;
-    const ptrdiff_t stride = a->stride[t->rows], column = a->stride[t->inner], size = (ptrdiff_t)size_of(t->form.type);
-    const ptrdiff_t done = lies_ready(t, data, column) && stride % size == 0 ? columns / LANES * LANES : 0;
-    add_columns(t, done, data, stride, weights, count, t->strips->group);
+    const ptrdiff_t stride = a->stride[t->rows], column = a->stride[t->inner], size = t->size;
+    const ptrdiff_t done = t->ready ? columns / LANES * LANES : 0;
+    add_columns(t, done, data, stride, weights, count, count * stride, t->strips->group);
     if (done == columns) return;
     const ptrdiff_t left = columns - done, whole = (left + LANES - 1) / LANES * LANES;
     char *tile = t->strips->tile;
@@ -119,7 +115,7 @@ static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, cons
         fetch(left, data + i * stride + done * column, column, a->dtype, a->swapped, t->form.type, tile);
         memset(tile + left * size, 0, (size_t)((whole - left) * size));
     }
-    add_columns(t, whole, t->strips->tile, whole * size, weights, count, t->strips->group + done / LANES);
+    add_columns(t, whole, t->strips->tile, whole * size, weights, count, 0, t->strips->group + done / LANES);
 }
 
 static void add_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights) {
@@ -292,9 +288,20 @@ static int choose_walk(Task *t) {
     return strips;
 }
 
+/* Whether elements follow each other along the run, or the strip, and all are aligned. */
+static int lies_ready(const Task *t) {
+    const Addends *a = &t->a;
+    ptrdiff_t strides = 0;
+    for (int k = 0; k < a->ndim; k++) strides |= a->stride[k];
+    return a->dtype == t->form.type && !a->swapped && a->stride[t->inner] == (t->pairs ? 2 : 1) * t->size &&
+           is_aligned(a->data, strides, 0, a->dtype);
+}
+
 static void sum_floats(Task *t, char *results) {
     const int strips = choose_walk(t);
     t->form.one_weight = strips;
+    t->size = (ptrdiff_t)size_of(t->form.type);
+    t->ready = lies_ready(t);
     if (strips) {
         walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
         return;

@@ -14,7 +14,7 @@ typedef struct {
     int64_t specials[3];   /* how many NaN, +inf, -inf */
 } Tally;
 
-enum { MOST_DEPOSITS = 1 << 30, DIGITS_OF_DOUBLE = 3, DIGITS_OF_PRODUCT = 5 };
+enum { MOST_DEPOSITS = 1 << 30 };
 
 static inline void clear_tally(Tally *t) {
     t->lo = t->hi = t->deposits = 0;
@@ -38,19 +38,21 @@ static inline void reach(Tally *t, int lo, int hi) {
     }
 }
 
+static inline int digits_of(const Tally *t) { return (t->bias == SUM_BIAS ? SUM_STATE : PRODUCT_STATE) - 3; }
+
+static inline void reach_all(Tally *t) { reach(t, 0, digits_of(t)); }
+
 /* Digits keep their room above: a sum of 2^63 elements is less than two digits longer than the largest of them. */
 static inline void normalise_tally(Tally *t) {
-    const int end = t->bias == SUM_BIAS ? SUM_STATE - 3 : PRODUCT_STATE - 3;
-    reach(t, t->lo, min_of(t->hi + 2, end));
+    reach(t, t->lo, min_of(t->hi + 2, digits_of(t)));
     normalise_digits(t->hi - t->lo, t->digit + t->lo);
     t->deposits = 0;
 }
 
-/* Adds magnitude * 2^(position - bias), or subtracts it where sign is -1 and not 0. */
+/* Adds magnitude * 2^(position - bias), or subtracts it where sign is -1 and not 0, to three digits in use. */
 static inline void deposit(Tally *t, uint64_t magnitude, int64_t sign, int position) {
     int64_t *d = t->digit + (position >> 5);
     const int shift = position & 31;
-    reach(t, position >> 5, (position >> 5) + DIGITS_OF_DOUBLE);
     /* (v ^ sign) - sign is v or -v */
     d[0] += ((int64_t)(uint32_t)(magnitude << shift) ^ sign) - sign;
     d[1] += ((int64_t)(uint32_t)(magnitude >> 1 >> (31 - shift)) ^ sign) - sign;
@@ -60,6 +62,7 @@ static inline void deposit(Tally *t, uint64_t magnitude, int64_t sign, int posit
 
 static inline void deposit_signed(Tally *t, int64_t value, int position) {
     const int64_t sign = value >> 63;
+    reach(t, position >> 5, (position >> 5) + 3);
     deposit(t, ((uint64_t)value ^ (uint64_t)sign) - (uint64_t)sign, sign, position);
 }
 
@@ -84,14 +87,14 @@ static inline void count_special(Tally *t, int special, int64_t sign) {
     t->specials[special == NOT_A_NUMBER ? 0 : sign ? 2 : 1] += 1;
 }
 
-/* By integers only. */
+/* By integers only, of a tally with all digits in use. */
 static inline void add_double(Tally *t, double value) {
     const Parts p = parts_of(value);
     if (p.special) count_special(t, p.special, p.sign);
     else if (p.significand) deposit(t, p.significand, p.sign, p.exponent - 1075 + t->bias);
 }
 
-/* The product is an integer of 106 bits times a power of two. */
+/* The same of a product, which is an integer of 106 bits times a power of two. */
 static inline void add_product(Tally *t, double x, double y) {
     const Parts p = parts_of(x), q = parts_of(y);
     const int64_t sign = p.sign ^ q.sign;

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 CAST_AT_A_TIME = 1 << 18  # elements of A that are cast at a time: 2 MB of float64
 
 
-@_small.short_cut
+@_small.short_cut_of_products
 def matvec(
     A: ArrayLike,
     x: ArrayLike,

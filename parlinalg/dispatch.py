@@ -37,7 +37,7 @@ class Choice(NamedTuple):
 
 _NOTHING: tuple[str | Backend | None, int | None] = (None, None)
 _default = ContextVar("parlinalg_backend", default=_NOTHING)
-_small.serve(SERIAL_MATVEC, SERIAL_BOOL, _default, _NOTHING)
+_small.serve(SERIAL_MATVEC, SERIAL_BOOL, SERIAL_SUM, _default, _NOTHING)
 
 
 class set_backend:  # noqa: N801  a function to its users

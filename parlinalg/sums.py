@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from . import _small
 from ._kernels import ieee754
 from .backends._base import STATES_AT_A_TIME, Backend
 from .dispatch import Choice, choose
@@ -22,6 +23,7 @@ Array = NDArray[Any]
 CAST_AT_A_TIME = 1 << 18  # elements that are cast or masked at a time: 2 MB of float64
 
 
+@_small.short_cut_of_sums
 def psum(
     a: ArrayLike,
     axis: int | tuple[int, ...] | None = None,

@@ -7,7 +7,8 @@
 
 enum {
     PATIENCE = 16,
-    HEADROOM = 2,     /* binades that a window is chosen larger than its first block needs */
+    CHAINS = 2,       /* of additions that wait for each other: one alone would wait for its own results */
+    CHAIN_ROWS = 16,  /* that are added to M, which has room for 16 numbers below 2^(E + 1) */
 };
 
 /* Whether floating-point arithmetic has passed check_folds(). */
@@ -55,6 +56,18 @@ static inline Words note_difference(Words found, Doubles a, Doubles b) {
 #endif
 }
 
+/* t - s, by the multipliers where there are any: they would have nothing to do otherwise */
+static inline Doubles difference(Doubles t, Doubles s, Doubles one) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_fmsub_pd((__m512d)t, (__m512d)one, (__m512d)s);
+#elif defined(__FMA__)
+    return (Doubles)_mm256_fmsub_pd((__m256d)t, (__m256d)one, (__m256d)s);
+#else
+    (void)one;
+    return t - s;
+#endif
+}
+
 /* x * y - p, rounded once */
 static inline Doubles product_error(Doubles x, Doubles y, Doubles p) {
 #if defined(__AVX512F__)
@@ -76,67 +89,84 @@ enum { HAS_FMA = 0 };
 
 /* ---- folds: each returns whether the rows fit into the windows; otherwise nothing is added ---- */
 
-/* Adds to the sum of fold k the multiple of the last bit of M that is nearest to r, which is left in u. */
-#define FOLD(r, k) \
-    t = (r) + M[k];   \
-    u = t - M[k];     \
-    sums[k] += (Words)t; \
-    if ((k) == 0) over = note_difference(over, t, M[0]);
-/* What is left of r, at most half of that bit, goes to the next fold; after the last one nothing may be left. */
-#define FOLDS_FROM(r, first, last)                   \
-    for (int k = first; k < last; k++) {             \
-        FOLD(r, k)                                   \
-        (r) = (r) - u;                               \
-    }                                                \
-    FOLD(r, last)                                    \
-    rest = note_difference(rest, u, r);
-
-/* Whether a product became zero although neither factor is: its error is lost too. */
-static int underflows(const Form *f, const Rows *rows) {
-    Words lost = {0};
-    for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const Doubles x = load(f->type, rows->data + i * rows->stride);
-        const Doubles y = load_weights(f->one_weight, rows->weights + i * rows->weight_stride);
-        lost |= (Words)(x * y == 0.0) & (Words)(x != 0.0) & (Words)(y != 0.0);
-    }
-    return any(lost);
-}
-
 #define INLINE static inline __attribute__((always_inline))
 
+/* Whether a product became zero although neither factor is: its error is lost too. */
+INLINE Words underflow(Doubles x, Doubles y, Doubles product) {
+    return (Words)(product == 0.0) & (Words)(x != 0.0) & (Words)(y != 0.0);
+}
+
+/* What the rows have shown to be wrong. */
+typedef struct {
+    Words over;   /* bits 52 and above: M and its sum have left their binade */
+    Words rest;   /* but for the sign, which may differ where it is zero: what is left after the last fold */
+    Words lost;
+} Faults;
+
+/* To the sum of fold k goes the multiple of its last bit that is nearest to r; what is left, at most half of that bit,
+   goes to the next fold. S is M and what was added to it. */
+INLINE void fold_number(Doubles r, const int first, const int last, Doubles *S, Doubles M, Doubles one, Faults *f) {
+    for (int k = first; k <= last; k++) {
+        const Doubles t = r + S[k], u = difference(t, S[k], one);
+        S[k] = t;
+        if (k == 0) f->over = note_difference(f->over, t, M);
+        if (k == last) f->rest = note_difference(f->rest, u, r);
+        r = r - u;
+    }
+}
+
+/* The product of two float64 is its rounded value, which goes to all folds but the last, and an error, which is below
+   the first fold. */
+INLINE void fold_row(const Form form, const int folds, const char *v, const char *w, Doubles *S, Doubles M, Doubles one,
+                     Faults *f) {
+    const Doubles x = load(form.type, v);
+    if (!form.weighted) {
+        fold_number(x, 0, folds - 1, S, M, one, f);
+        return;
+    }
+    const Doubles y = load_weights(form.one_weight, w), p = x * y;
+    if (form.type == F32) {
+        fold_number(p, 0, folds - 1, S, M, one, f);
+        return;
+    }
+    f->lost |= underflow(x, y, p);
+    fold_number(p, 0, folds - 2, S, M, one, f);
+    fold_number(product_error(x, y, p), 1, folds - 1, S, M, one, f);
+}
+
 INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
-    Doubles M[MOST_FOLDS];
-    Words sums[MOST_FOLDS], over = {0}, rest = {0}, zero = {0};
-    const int exact_product = form.weighted && form.type == F64, last = exact_product ? folds - 2 : folds - 1;
+    Doubles M[MOST_FOLDS], one = 1.0 - (Doubles){0};
+    Words sums[MOST_FOLDS];
+    Faults f = {{0}, {0}, {0}};
+    __asm__("" : "+x"(one));   /* lest the compiler know that it multiplies by one */
     for (int k = 0; k < folds; k++) {
         M[k] = g->M[k];
         sums[k] = (Words){0};
     }
     const char *v = rows->data, *w = rows->weights;
-    const ptrdiff_t ahead = rows->ahead;
-    for (ptrdiff_t i = 0; i < rows->count; i++, v += rows->stride) {
-        __builtin_prefetch(v + ahead);
-        Doubles r = load(form.type, v), e, t, u;
-        if (form.weighted) {
-            const Doubles x = r, y = load_weights(form.one_weight, w);
-            r = x * y;
-            if (exact_product) {
-                zero |= (Words)(r == 0.0);
-                e = product_error(x, y, r);
-            }
-            w += rows->weight_stride;
+    const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
+    const char *last = rows->last, *last_weights = rows->last_weights;
+    for (ptrdiff_t left = rows->count; left > 0 || last;) {
+        Doubles S[CHAINS][MOST_FOLDS];
+        for (int k = 0; k < folds; k++) S[0][k] = S[1][k] = M[k];
+        const ptrdiff_t pairs = min_of(CHAIN_ROWS, left / 2);
+#pragma GCC unroll 1
+        for (ptrdiff_t i = 0; i < pairs; i++, v += 2 * stride, w += 2 * weight_stride) {
+            __builtin_prefetch(v + ahead);
+            __builtin_prefetch(v + stride + ahead);
+            fold_row(form, folds, v, w, S[0], M[0], one, &f);
+            fold_row(form, folds, v + stride, w + weight_stride, S[1], M[0], one, &f);
         }
-        FOLDS_FROM(r, 0, last)
-        if (exact_product) {
-            FOLDS_FROM(e, 1, folds - 1)
+        left -= 2 * pairs;
+        if (!pairs) {
+            fold_row(form, folds, left ? v : last, left ? w : last_weights, S[0], M[0], one, &f);
+            if (left) left = 0;
+            else last = NULL;
         }
+        for (int k = 0; k < folds; k++) sums[k] += (Words)S[0][k] - (Words)M[k] + ((Words)S[1][k] - (Words)M[k]);
     }
-    /* The signs of what is left may differ where it is zero, and only there. */
-    if (any((over >> 52) | rest << 1) || (exact_product && any(zero) && underflows(&form, rows))) return 0;
-    for (int k = 0; k < folds; k++) {
-        const uint64_t times = (uint64_t)rows->count << (exact_product && k && k < folds - 1);
-        g->sums[k] += sums[k] - times * (Words)M[k];
-    }
+    if (any((f.over >> 52) | f.rest << 1 | f.lost)) return 0;
+    for (int k = 0; k < folds; k++) g->sums[k] += sums[k];
     return 1;
 }
 
@@ -169,11 +199,10 @@ static int run_fold(const Form *f, const Rows *rows, Group *g) {
 
 /* ---- elements one by one ---- */
 
-static double element(const Form *f, const Rows *rows, ptrdiff_t i, int lane) {
-    const char *p = rows->data + i * rows->stride;
+static double element(int type, const char *p, int lane) {
     float single;
     double value;
-    if (f->type == F32) {
+    if (type == F32) {
         memcpy(&single, p + 4 * lane, sizeof single);
         return single;
     }
@@ -181,19 +210,22 @@ static double element(const Form *f, const Rows *rows, ptrdiff_t i, int lane) {
     return value;
 }
 
-static double weight(const Form *f, const Rows *rows, ptrdiff_t i, int lane) {
-    double value;
-    memcpy(&value, rows->weights + i * rows->weight_stride + (f->one_weight ? 0 : 8 * lane), sizeof value);
-    return value;
+static ptrdiff_t rows_in(const Rows *rows) { return rows->count + (rows->last != NULL); }
+static const char *row_of(const Rows *rows, ptrdiff_t i) {
+    return i < rows->count ? rows->data + i * rows->stride : rows->last;
+}
+static const char *weights_of(const Rows *rows, ptrdiff_t i) {
+    return i < rows->count ? rows->weights + i * rows->weight_stride : rows->last_weights;
 }
 
 static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
     for (int t = 0; t < g->tallies; t++) reach_all(&g->tally[t]);
-    for (ptrdiff_t i = 0; i < rows->count; i++)
+    for (ptrdiff_t i = 0; i < rows_in(rows); i++)
         for (int j = 0; j < LANES; j++) {
             Tally *t = &g->tally[j % g->tallies];
-            if (f->weighted) add_product(t, element(f, rows, i, j), weight(f, rows, i, j));
-            else add_double(t, element(f, rows, i, j));
+            const double x = element(f->type, row_of(rows, i), j);
+            if (f->weighted) add_product(t, x, element(F64, weights_of(rows, i), f->one_weight ? 0 : j));
+            else add_double(t, x);
         }
 }
 
@@ -211,14 +243,15 @@ static int64_t sum_of_lanes(const Group *g, int t, int k) {
     return (int64_t)total;
 }
 
-static int position_of(const Group *g, int t, int k) { return g->E[t] - 50 - 52 * k; }
+/* Of the last bit of M of fold k. */
+static int exponent_of(const Group *g, int t, int k) { return g->E[t] - 46 - SPACING * k; }
 
 void flush_group(Group *g) {
     if (!g->rows) return;
     for (int k = 0; k < g->folds; k++) {
         for (int t = 0; t < g->tallies; t++) {
             Tally *tally = &g->tally[t];
-            const int position = position_of(g, t, k) + tally->bias;
+            const int position = exponent_of(g, t, k) + tally->bias;
             if (deposits_whole(g)) {
                 const int64_t total = sum_of_lanes(g, t, k);
                 if (total) deposit_signed(tally, total, position);
@@ -238,12 +271,18 @@ void begin_group(Group *g, int tallies, Tally *tally) {
     g->tally = tally;
 }
 
+/* Of a normal float64. */
+static double power_of_two(int exponent) {
+    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
 static void set_window(Group *g, int t, int E) {
     g->E[t] = E;
     for (int k = 0; k < MOST_FOLDS; k++) {
-        const uint64_t bits = ((uint64_t)(E + 2 - 52 * k + 1023) << 52) | 1ull << 51;   /* 1.5 * 2^(E + 2 - 52 k) */
-        double M;
-        memcpy(&M, &bits, sizeof M);
+        const double M = 1.5 * power_of_two(exponent_of(g, t, k) + 52);
         for (int j = t; j < LANES; j += g->tallies) g->M[k][j] = M;
     }
 }
@@ -252,9 +291,9 @@ static void set_window(Group *g, int t, int E) {
 static Words largest_of(const Form *f, const Rows *rows) {
     typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
     Words most = {0};
-    for (ptrdiff_t i = 0; i < rows->count; i++) {
-        Doubles v = load(f->type, rows->data + i * rows->stride);
-        if (f->weighted) v *= load_weights(f->one_weight, rows->weights + i * rows->weight_stride);
+    for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
+        Doubles v = load(f->type, row_of(rows, i));
+        if (f->weighted) v *= load_weights(f->one_weight, weights_of(rows, i));
         const Words bits = (Words)v & 0x7fffffffffffffff;
         const Words greater = (Words)((Integers)bits > (Integers)most);
         most = (bits & greater) | (most & ~greater);
@@ -265,9 +304,9 @@ static Words largest_of(const Form *f, const Rows *rows) {
 /* The window exponents that folds are exact with. Nothing is lost above 2^-1074, nor of the error of a product above
    2^-969; and M and what it is added to must not overflow. */
 static int lowest_window(const Form *f, int folds) {
-    return is_double_product(f) ? -969 + 50 + 52 * (folds - 2) : -1074 + 50 + 52 * (folds - 1);
+    return is_double_product(f) ? -969 + 46 + SPACING * (folds - 2) : -1074 + 46 + SPACING * (folds - 1);
 }
-static int highest_window(const Form *f) { return is_double_product(f) ? 1000 : 1020; }
+static int highest_window(const Form *f) { return is_double_product(f) ? 1000 : 1016; }
 
 /* Windows for `folds` folds of what these rows hold; 0 where there are none. */
 static int choose_windows(const Form *f, Group *g, const Rows *rows, int folds) {
@@ -279,8 +318,7 @@ static int choose_windows(const Form *f, Group *g, const Rows *rows, int folds) 
             if (most[j] > bits) bits = most[j];
         const int exponent = (int)(bits >> 52) - 1023;
         if (exponent > highest) return 0;
-        const int E = exponent + HEADROOM > highest ? highest : exponent + HEADROOM;
-        set_window(g, t, E > lowest ? E : lowest);
+        set_window(g, t, exponent > lowest ? exponent : lowest);
     }
     g->folds = folds;
     return 1;
@@ -288,7 +326,7 @@ static int choose_windows(const Form *f, Group *g, const Rows *rows, int folds) 
 
 static int try_fold(const Form *f, Group *g, const Rows *rows) {
     if (!run_fold(f, rows, g)) return 0;
-    g->rows += rows->count;
+    g->rows += rows_in(rows);
     return 1;
 }
 
@@ -306,7 +344,7 @@ static int try_windows(const Form *f, Group *g, const Rows *rows) {
 }
 
 void add_rows(const Form *f, Group *g, const Rows *rows) {
-    if (g->rows + rows->count > MOST_ROWS) flush_group(g);
+    if (g->rows + rows_in(rows) > MOST_ROWS) flush_group(g);
     if (g->patience && !--g->patience && (g->hopeless || g->folds > fewest_folds(f))) {
         flush_group(g);
         g->hopeless = 0;
@@ -330,12 +368,23 @@ void clear_group(Group *g) {
     for (int t = 0; t < g->tallies; t++) clear_tally(&g->tally[t]);
 }
 
+/* high * 2^(exponent + SPACING) + low * 2^exponent, by one addition of two float64 where both are such numbers. */
+static int round_sums(int64_t high, int64_t low, int exponent, int dtype, void *out) {
+    const int64_t most = 1ll << 53;
+    if (dtype == F64 && high >= -most && high <= most && low >= -most && low <= most && exponent > -1022) {
+        const double sum = (double)high * power_of_two(exponent + SPACING) + (double)low * power_of_two(exponent);
+        memcpy(out, &sum, sizeof sum);
+        return 0;
+    }
+    return round_integer(high * ((__int128)1 << SPACING) + low, exponent, dtype, out);
+}
+
 int round_tally(Group *g, int t, int dtype, void *out) {
     Tally *tally = &g->tally[t];
     if (is_clear(tally) && g->folds && g->folds <= 2 && deposits_whole(g)) {
-        __int128 total = sum_of_lanes(g, t, 0);
-        if (g->folds == 2) total = total * ((__int128)1 << 52) + sum_of_lanes(g, t, 1);
-        return round_integer(total, position_of(g, t, g->folds - 1), dtype, out);
+        const int64_t first = sum_of_lanes(g, t, 0);
+        if (g->folds == 1) return round_sums(0, first, exponent_of(g, t, 0), dtype, out);
+        return round_sums(first, sum_of_lanes(g, t, 1), exponent_of(g, t, 1), dtype, out);
     }
     flush_group(g);
     return round_digits(tally->digit + tally->lo, tally->hi - tally->lo, 32 * tally->lo - tally->bias, tally->specials,
@@ -387,7 +436,7 @@ int check_folds(void) {
                 const Form f = {type, weighted, 0};
                 const char *data = type == F32 ? (const char *)single : (const char *)x;
                 const char *weights = (const char *)(type == F32 ? z : y);
-                const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS, 0};
+                const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS, 0, NULL, NULL};
                 trusted &= folds_agree(&f, folds, &rows);
             }
     leave_exactness(saved);

@@ -7,7 +7,8 @@
 enum {
     LANES = VECTOR_BYTES / 8,
     MOST_FOLDS = 6,
-    MOST_ROWS = 2048,   /* of a lane, whose folds cannot overflow then */
+    MOST_ROWS = 1 << 15,   /* whose sums cannot overflow: each adds at most 2^47 */
+    SPACING = 47,          /* binades from one fold to the next */
 };
 
 typedef double Doubles __attribute__((vector_size(VECTOR_BYTES)));
@@ -20,15 +21,16 @@ typedef struct {
     int one_weight; /* of a row */
 } Form;
 
-/* Rows of LANES elements. */
+/* Rows of LANES elements, and perhaps one more that lies elsewhere. */
 typedef struct {
     const char *data, *weights;
     ptrdiff_t stride, weight_stride;   /* bytes from one row to the next */
     ptrdiff_t count;
     ptrdiff_t ahead;                   /* bytes: how far before its use memory is asked for */
+    const char *last, *last_weights;   /* NULL: no such row */
 } Rows;
 
-/* The sums of lanes. Lane j belongs to tally j % tallies. What `sums` hold of fold k weighs 2^(E - 50 - 52 k). */
+/* The sums of lanes. Lane j belongs to tally j % tallies. What `sums` hold of fold k weighs 2^(E - 46 - 47 k). */
 typedef struct {
     Doubles M[MOST_FOLDS];
     Words sums[MOST_FOLDS];

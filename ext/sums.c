@@ -4,7 +4,7 @@
 
 enum {
     RUN = 1024,       /* elements converted at a time */
-    BLOCK = 2048 / LANES, /* rows that are folded, and if need be folded again, at a time */
+    BLOCK = 256,      /* rows of a run that are folded, and if need be folded again, at a time */
     STRIP = 256,      /* neighbouring sums worked on at a time */
     STRIP_ROWS = 32,
     AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
@@ -58,19 +58,22 @@ static void deliver(Task *task, Group *g, int t, char *result) {
 
 static void add_elements(const Form *f, ptrdiff_t size, Group *g, ptrdiff_t n, const char *v, const char *w) {
     const ptrdiff_t row = LANES * size;
-    ptrdiff_t left = n / LANES;
-    for (; left; left -= min_of(BLOCK, left)) {
-        const Rows rows = {v, w, row, sizeof(Doubles), min_of(BLOCK, left), AHEAD};
-        add_rows(f, g, &rows);
-        v += rows.count * row;
-        w += f->weighted ? rows.count * (ptrdiff_t)sizeof(Doubles) : 0;
-    }
     const size_t rest = (size_t)(n % LANES);
-    if (!rest) return;
-    double elements[LANES] = {0}, weights[LANES] = {0};
-    memcpy(elements, v, rest * (size_t)size);
-    if (f->weighted) memcpy(weights, w, rest * sizeof *weights);
-    add_rows(f, g, &(Rows){(const char *)elements, (const char *)weights, row, sizeof(Doubles), 1, 0});
+    double last[LANES] = {0}, last_weights[LANES] = {0};
+    Rows rows = {v, w, row, sizeof(Doubles), 0, AHEAD, NULL, (const char *)last_weights};
+    for (ptrdiff_t left = n / LANES; left > BLOCK; left -= BLOCK, n -= BLOCK * LANES) {
+        rows.count = BLOCK;
+        add_rows(f, g, &rows);
+        rows.data += BLOCK * row;
+        rows.weights += f->weighted ? BLOCK * (ptrdiff_t)sizeof(Doubles) : 0;
+    }
+    rows.count = n / LANES;
+    if (rest) {
+        memcpy(last, rows.data + rows.count * row, rest * (size_t)size);
+        if (f->weighted) memcpy(last_weights, rows.weights + rows.count * (ptrdiff_t)sizeof(Doubles), rest * sizeof *last_weights);
+        rows.last = (const char *)last;
+    }
+    if (n) add_rows(f, g, &rows);
 }
 
 static void add_run(Task *t, Group *g, const char *data, const char *weights) {
@@ -99,7 +102,7 @@ static void add_columns(Task *t, ptrdiff_t columns, const char *data, ptrdiff_t 
                         ptrdiff_t count, ptrdiff_t ahead, Group *g) {
     const ptrdiff_t weight = t->form.weighted ? t->a.weight[t->rows] : 0;
     for (ptrdiff_t j = 0; j < columns; j += LANES)
-        add_rows(&t->form, g++, &(Rows){data + j * t->size, weights, stride, weight, count, ahead});
+        add_rows(&t->form, g++, &(Rows){data + j * t->size, weights, stride, weight, count, ahead, NULL, NULL});
 }
 
 /* Rows of `columns` neighbouring elements, as whole vectors where they do not lie so. */

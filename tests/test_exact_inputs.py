@@ -1,0 +1,216 @@
+"""Hard sums and products: each is rounded once, on every instruction set, and no way of computing changes a bit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exact_inputs import (
+    GENERATORS,
+    LENGTHS,
+    LONG,
+    PUBLIC,
+    as_dtype,
+    condition_of,
+    dot,
+    ill_conditioned_dot,
+)
+from parlinalg import _kernels, matvec, psum, vecdot, vecmat
+from parlinalg.testing import strategies as draw
+from parlinalg.testing.checks import require_same_bits
+from parlinalg.testing.oracle import exact_matvec, exact_sum, round_to
+
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered")
+OPENMP = _kernels.openmp_version() != ""
+CALLS = [("numpy", 1), *([("openmp", workers) for workers in (1, 2, 3, 5)] if OPENMP else [])]
+FLOATS = ("float64", "float32", "float16")
+
+
+def check_sum(a: Any, axis: Any = None) -> None:
+    for sign in (1, -1):
+        expected = exact_sum(sign * a, axis).value
+        for backend, workers in CALLS:
+            require_same_bits(
+                psum(sign * a, axis, backend=backend, workers=workers), expected, (backend, workers, axis)
+            )
+
+
+@pytest.mark.parametrize("number", range(len(PUBLIC)))
+def test_public_vectors(number: int) -> None:
+    values, expected = PUBLIC[number]
+    a = np.array(values, float)
+    for backend, workers in CALLS:
+        assert psum(a, backend=backend, workers=workers) == expected
+        assert psum(-a, backend=backend, workers=workers) == -expected
+    check_sum(a)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("dtype", [*FLOATS, "complex128", "complex64"])
+def test_sums_of_all_lengths(name: str, dtype: str) -> None:
+    rng = np.random.default_rng(list(GENERATORS).index(name))
+    for n in LENGTHS if dtype in ("float64", "float32") else LENGTHS[::3]:
+        check_sum(as_dtype(GENERATORS[name](rng, n), dtype))
+    for n in LONG:
+        check_sum(as_dtype(GENERATORS[name](rng, n), dtype))
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_sums_along_axes(name: str) -> None:
+    rng = np.random.default_rng(list(GENERATORS).index(name))
+    for shape, axes in [((70, 37), (0, 1)), ((5, 300), (0, 1)), ((300, 5), (0, 1)), ((9, 20, 17), (0, 1, 2, (0, 2)))]:
+        values = GENERATORS[name](rng, int(np.prod(shape)))
+        for dtype in ("float64", "float32"):
+            a = as_dtype(np.resize(values, shape), dtype)
+            for axis in axes:
+                check_sum(a, axis)
+
+
+def test_columns_of_different_scales_side_by_side() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((400, 40)) * 2.0 ** rng.integers(-1000, 1000, 40)
+    check_sum(a, 0)
+    a[:, 3], a[7, 5], a[::9, 20] = np.nan, np.inf, 0
+    expected = exact_sum(a, 0).value
+    for backend, workers in CALLS:
+        require_same_bits(psum(a, 0, backend=backend, workers=workers), expected, (backend, workers))
+
+
+def test_nan_and_infinities_in_the_middle_of_a_long_array() -> None:
+    rng = np.random.default_rng(0)
+    for strange in ([np.nan], [np.inf], [-np.inf], [np.inf, np.inf], [np.inf, np.nan]):
+        a = rng.standard_normal(50_000)
+        a[rng.integers(0, a.size, len(strange))] = strange
+        check_sum(a)
+
+
+def test_real_and_imaginary_parts_of_different_scales() -> None:
+    rng = np.random.default_rng(0)
+    for power in (-900, -60, 60, 900):
+        a = rng.standard_normal(5000) + 1j * np.ldexp(rng.standard_normal(5000), power)
+        check_sum(a)
+        check_sum(a[::3])
+        check_sum(a.reshape(50, 100), 0)
+
+
+@given(seed=draw.seeds(), name=st.sampled_from(sorted(GENERATORS)), n=st.integers(1, 3000), parts=st.integers(1, 5))
+@settings(deadline=None)
+def test_order_split_negation_and_layout_change_nothing(
+    seed: np.random.Generator, name: str, n: int, parts: int
+) -> None:
+    a = GENERATORS[name](seed, n)
+    total = psum(a)
+    require_same_bits(psum(seed.permutation(a)), total, "permuted")
+    require_same_bits(psum(-a), -total + 0.0 if np.isfinite(total) else -total, "negated")
+    require_same_bits(psum(np.repeat(a, 3)[::3]), total, "every third")
+    require_same_bits(psum(a.astype(">f8")), total, "byte-swapped")
+    states = [_kernels.sum_states(part, 0, 1) for part in np.array_split(a, parts)]
+    merged = np.empty(())
+    _kernels.round_states(np.add.reduce(states), merged)
+    require_same_bits(merged[()], total, "split")
+
+
+@given(seed=draw.seeds(), power=st.integers(-400, 400), n=st.integers(1, 3000))
+@settings(deadline=None)
+def test_scaling_by_a_power_of_two_scales_the_sum(seed: np.random.Generator, power: int, n: int) -> None:
+    a = GENERATORS["spread 60"](seed, n)
+    require_same_bits(psum(np.ldexp(a, power)), np.ldexp(psum(a), power))
+
+
+# Products
+
+
+@pytest.mark.parametrize("exponent", [0, 10, 20, 50, 100, 150, 200])
+def test_ill_conditioned_dot_products(exponent: int) -> None:
+    rng = np.random.default_rng(exponent)
+    for n in (6, 100, 1023, 1025):
+        x, y = ill_conditioned_dot(rng, n, 10.0**exponent)
+        if exponent and n > 6:  # each step cancels 53 bits at most
+            assert condition_of(x, y) > 10.0 ** (exponent * 0.9)
+        value = dot(x, y)
+        expected = round_to(value.numerator, 1 - value.denominator.bit_length(), np.dtype(float))[0]
+        for backend, workers in CALLS:
+            options: dict[str, Any] = {"exact": True, "backend": backend, "workers": workers}
+            require_same_bits(vecdot(x, y, **options), expected, (n, backend, workers))
+            require_same_bits(vecdot(-x, y, **options), -expected, (n, backend, workers))
+            require_same_bits(matvec(np.stack([y, -y]), x, **options), np.array([expected, -expected]), "matvec")
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("dtype", [*FLOATS, "complex128"])
+def test_products_of_hard_numbers(name: str, dtype: str) -> None:
+    rng = np.random.default_rng(list(GENERATORS).index(name))
+    for m, n in [(3, 70), (70, 3), (1, 1030), (40, 33)]:
+        A, x = (as_dtype(np.resize(GENERATORS[name](rng, size), size), dtype) for size in (m * n * 2, n * 2))
+        A, x = A[: m * n].reshape(m, n), x[:n]
+        expected = exact_matvec(A, x).rounded()
+        for backend, workers in CALLS[:3]:
+            options: dict[str, Any] = {"exact": True, "backend": backend, "workers": workers}
+            require_same_bits(matvec(A, x, **options), expected, (m, n, backend, workers))
+            require_same_bits(vecmat(x.conj(), np.asfortranarray(A).T, **options), expected, (m, n, backend, workers))
+
+
+def test_products_that_underflow_or_overflow_on_the_way() -> None:
+    cases = [
+        ([1e200, 1e200], [1e200, -1e200], 0.0),
+        ([1e-200, 1.0], [1e-200, 5e-324], 5e-324),
+        ([2.0**-600] * 4, [2.0**-475] * 4, 2.0**-1073),
+        ([2.0**-1074, 1.0], [0.5, 0.0], 0.0),
+        ([2.0**-1074, 2.0**-1074], [0.5, 0.75], 2.0**-1074),
+        ([5e-324], [5e-324], 0.0),
+        ([5e-324], [-5e-324], -0.0),
+        ([1e308, 1e308], [10.0, -10.0], 0.0),
+    ]
+    for x, y, expected in cases:
+        for pad in (0, 20, 2000):
+            zeros = [0.0] * pad
+            for backend, workers in CALLS:
+                value = vecdot([*x, *zeros], [*y, *zeros], exact=True, backend=backend, workers=workers)
+                require_same_bits(value, np.float64(expected), (x, y, pad, backend))
+
+
+# Instruction sets
+
+
+def digest() -> str:
+    """Of the bits of many sums and products."""
+    rng = np.random.default_rng(7)
+    bits = hashlib.sha256()
+    for make in GENERATORS.values():
+        a = make(rng, 6000)
+        square = np.resize(a, (60, 100))
+        with np.errstate(all="ignore"):
+            results = [psum(a), psum(as_dtype(a, "f4")), psum(square, 0), psum(square, 1), psum(a[::-3])]
+            results += [matvec(square, square[0], exact=True), vecmat(square[:, 0], square, exact=True)]
+            results += [matvec(square + 1j * square[::-1], square[0], exact=True)]
+        for result in results:
+            bits.update(np.asarray(result).tobytes())
+    return bits.hexdigest()
+
+
+@pytest.mark.parametrize("name", _kernels.available())
+def test_every_instruction_set_gives_the_same_bits(name: str) -> None:
+    program = "import test_exact_inputs as t; print(t._kernels.simd(), t.digest())"
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent,
+        env=os.environ | {"PARLINALG_SIMD": name},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.stdout.split() == [name, digest()], finished.stderr
+
+
+def test_the_reference_of_products_is_right() -> None:
+    assert dot(np.array([0.5, 2.0]), np.array([4.0, 0.25])) == Fraction(5, 2)

@@ -106,7 +106,7 @@ class Backend(ABC):
         return None
 
     def refusal(self, plan: MatvecPlan | SumPlan) -> str | None:
-        """What callers ask about a `plan`: what `refuses` says, or what follows from attributes. Not to be overridden."""
+        """What callers ask of a `plan`: what `refuses` says, or what follows from attributes. Not to be overridden."""
         if isinstance(plan, MatvecPlan) and plan.exact and not self.exact_products:
             return "it has no exact products. Use backend='openmp'"
         return self.refuses(plan)

@@ -6,6 +6,7 @@ from .compare import Comparison, compare
 from .dispatch import set_backend
 from .errors import BackendError, BackendUnavailable, ClosedError, ParlinalgError
 from .operators import Operator, operator
+from .partial import PartialSum
 from .registry import BackendInfo, backends
 from .sums import psum
 from .workers import default_workers
@@ -20,6 +21,7 @@ __all__ = [
     "Comparison",
     "Operator",
     "ParlinalgError",
+    "PartialSum",
     "backends",
     "compare",
     "default_workers",

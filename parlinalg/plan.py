@@ -13,7 +13,15 @@ from itertools import zip_longest
 
 import numpy as np
 
-__all__ = ["MatvecPlan", "SumPlan", "plan_matvec", "plan_sum", "plan_vecdot", "plan_vecmat"]
+__all__ = [
+    "MatvecPlan",
+    "SumPlan",
+    "dtype_of_sum",
+    "plan_matvec",
+    "plan_sum",
+    "plan_vecdot",
+    "plan_vecmat",
+]
 
 Shape = tuple[int, ...]
 
@@ -173,8 +181,9 @@ def plan_sum(
     axis: int | tuple[int, ...] | None = None,
     dtype: np.dtype | None = None,
     keepdims: bool = False,
+    function: str = "psum",
 ) -> SumPlan:
-    """Plan a sum over `axis`, with the result dtype of ``numpy.sum``.
+    """Plan a sum over `axis`, with the result dtype of ``numpy.sum``; errors name the `function` that is to do it.
 
     Raises
     ------
@@ -185,14 +194,8 @@ def plan_sum(
     TypeError
         If a dtype is not numeric, or is longdouble, whose rounding differs between platforms.
     """
-    native = given.newbyteorder("=")
-    result = _sum_dtype(native) if dtype is None else _numeric("psum", dtype)
-    for name, one in (("a", native), ("dtype", result)):
-        if one.char in "gG":
-            raise TypeError(
-                f"psum: {name} is {one}, whose precision differs between platforms; "
-                f"accepted are bool, integers, float16 to float64 and complex; cast it first, for example to float64"
-            )
+    native = dtype_of_sum(function, "a", given)
+    result = _sum_dtype(native) if dtype is None else dtype_of_sum(function, "dtype", dtype)
     summed = _axes(axis, len(shape))
     kept = [i for i in range(len(shape)) if i not in summed]
     if keepdims:
@@ -201,6 +204,23 @@ def plan_sum(
         out_shape = tuple(shape[i] for i in kept)
     cast = None if _sums_as_it_is(native, result) else result
     return SumPlan((*kept, *summed), len(kept), out_shape, result, cast, math.prod(shape))
+
+
+def dtype_of_sum(function: str, name: str, dtype: np.dtype) -> np.dtype:
+    """`dtype` in native byte order.
+
+    Raises
+    ------
+    TypeError
+        If it is not numeric, or is longdouble; the message says that argument `name` of `function` has it.
+    """
+    native = _numeric(function, dtype)
+    if native.char in "gG":
+        raise TypeError(
+            f"{function}: {name} is {native}, whose precision differs between platforms; "
+            f"accepted are bool, integers, float16 to float64 and complex; cast it first, for example to float64"
+        )
+    return native
 
 
 def _axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:

@@ -8,19 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _small
-from ._kernels import ieee754
 from .backends._base import STATES_AT_A_TIME, Backend
 from .dispatch import Choice, choose
-from .exact import digits, round_states
 from .operands import as_dtype, as_operand, as_where, check_out, may_overlap, real_view
 from .plan import SumPlan, plan_sum
 from .split import pieces
+from .states import round_sums, states_of, states_of_pieces
 
 __all__ = ["psum"]
 
 Array = NDArray[Any]
-
-CAST_AT_A_TIME = 1 << 18  # elements that are cast or masked at a time: 2 MB of float64
 
 
 @_small.short_cut_of_sums
@@ -75,11 +72,17 @@ def psum(
     ValueError, BackendUnavailable, BackendError
         As in `matvec`.
 
+    See Also
+    --------
+    PartialSum : for data that come in pieces, or lie on several computers.
+
     Notes
     -----
     The sum of no elements, of negative zeros, or one that cancels exactly is +0.0. Any NaN gives the one quiet NaN
     0x7ff8000000000000, as do infinities of both signs, with the `RuntimeWarning` that NumPy gives. Intermediate
-    results cannot overflow. Algorithm: a superaccumulator of radix 2**32 (Neal 2015, arXiv:1505.05571, section 3).
+    results cannot overflow. Algorithm: elements are split at fixed powers of two, exactly, and the parts are added as
+    integers (Demmel, Nguyen 2015, Parallel reproducible summation), into a superaccumulator of radix 2**32 (Neal 2015,
+    arXiv:1505.05571, section 3).
 
     Examples
     --------
@@ -162,13 +165,13 @@ def _sum(plan: SumPlan, choice: Choice, a: Array, mask: Array | None, addend: Ar
     for rows in pieces(a.shape[:kept], STATES_AT_A_TIME):
         part = a[rows]
         if mask is None and plan.cast is None:
-            states = _states(choice, part, kept)
+            states = states_of(choice, part, kept)
         else:
             cast = plan.cast or a.dtype.newbyteorder("=")
-            states = _states_of_pieces(choice, part, kept, cast, None if mask is None else mask[rows])
+            states = states_of_pieces(choice, part, kept, cast, None if mask is None else mask[rows])
         if addend:
-            states += _states(choice, addend, 0)
-        result[rows] = _round(states, result.dtype)
+            states += states_of(choice, addend, 0)
+        result[rows] = round_sums(states, result.dtype)
 
 
 def _write(choice: Choice, a: Array, kept: int, result: Array) -> None:
@@ -176,28 +179,3 @@ def _write(choice: Choice, a: Array, kept: int, result: Array) -> None:
         choice.backend.write_sums(real_view(a, kept), kept + 1, real_view(result, kept), choice.workers)
     else:
         choice.backend.write_sums(a, kept, result, choice.workers)
-
-
-def _states(choice: Choice, a: Array, kept: int) -> NDArray[np.int64]:
-    if a.dtype.kind == "c":
-        return choice.backend.sum_states(real_view(a, kept), kept + 1, choice.workers)
-    return choice.backend.sum_states(a, kept, choice.workers)
-
-
-def _states_of_pieces(choice: Choice, a: Array, kept: int, cast: np.dtype, mask: Array | None) -> NDArray[np.int64]:
-    """The states of elements that are cast, or masked by zeros, a bounded piece at a time."""
-    parts = (2,) if cast.kind == "c" else ()
-    states = np.zeros((*a.shape[:kept], *parts, digits(cast)), np.int64)
-    for index in pieces(a.shape, CAST_AT_A_TIME):
-        with ieee754():
-            piece = a[index].astype(cast, copy=False)
-        if mask is not None:
-            piece = np.where(mask[index], piece, cast.type(0))
-        states[index[:kept]] += _states(choice, piece, kept)
-    return states
-
-
-def _round(states: NDArray[np.int64], dtype: np.dtype) -> Array:
-    if dtype.kind == "c":
-        return round_states(states, dtype.type(0).real.dtype).view(dtype)[..., 0]
-    return round_states(states, dtype)

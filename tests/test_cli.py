@@ -25,6 +25,7 @@ import parlinalg
 from measuring import hurry
 from parlinalg.backends import OpenMP
 from parlinalg.cli import main
+from parlinalg.testing.oracle import exact_matvec
 
 Array = NDArray[Any]
 
@@ -84,6 +85,16 @@ def test_matvec_writes_the_product(options: list[str], arguments: dict[str, Any]
     y = np.load("y")
     assert np.allclose(y, A @ x)
     assert bits(y) == bits(parlinalg.matvec(A, x, **arguments))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "openmp", "process"])
+def test_an_exact_product_is_rounded_once(backend: str) -> None:
+    A, x = np.array([[1e200, 1e200, 3.0], [1e16, 1.0, -1e16]]), np.array([1e200, -1e200, 2.0])
+    np.save("A.npy", A)
+    np.save("x.npy", x)
+    assert main(["matvec", "A.npy", "x.npy", "--exact", "-o", "y.npy", "--backend", backend]) == 0
+    assert bits(np.load("y.npy")) == bits(exact_matvec(A, x).rounded())
+    assert np.load("y.npy")[0] == 6.0
 
 
 @pytest.mark.parametrize(

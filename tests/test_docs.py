@@ -153,9 +153,10 @@ def test_examples_of_docstrings(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert result.failed == 0
 
 
-@pytest.mark.parametrize(
-    "name", ["matvec", "psum", "operator", "explain", "backends", "set_backend", "default_workers"]
-)
+CALLED = ("matvec", "vecmat", "vecdot", "psum", "PartialSum", "operator", "explain", "backends", "set_backend")
+
+
+@pytest.mark.parametrize("name", [*CALLED, "default_workers"])
 def test_what_users_call_has_an_example(name: str) -> None:
     assert any(test.examples for test in doctest.DocTestFinder().find(getattr(parlinalg, name), name)), name
 

@@ -18,7 +18,8 @@ RUNGS = [
     ["backends"],
     ["registry"],
     ["dispatch"],
-    ["api", "operators", "sums"],
+    ["states"],
+    ["api", "operators", "partial", "sums"],
     ["compare"],
     [""],  # the package itself: what users import
     ["testing"],

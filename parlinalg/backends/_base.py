@@ -106,7 +106,7 @@ class Backend(ABC):
         return None
 
     def refusal(self, plan: MatvecPlan | SumPlan) -> str | None:
-        """What callers ask: what `refuses` says, or what follows from its attributes. Not to be overridden."""
+        """What callers ask of a `plan`: what `refuses` says, or what follows from attributes. Not to be overridden."""
         if isinstance(plan, MatvecPlan) and plan.exact and not self.exact_products:
             return "it has no exact products. Use backend='openmp'"
         return self.refuses(plan)
@@ -136,13 +136,18 @@ class Backend(ABC):
         Parameters
         ----------
         a : float array, any strides and byte order
+        kept : int
         out : float16, float32 or float64 array, shape ``a.shape[:kept]``, any strides
+        workers : int
         """
         for rows in pieces(out.shape, STATES_AT_A_TIME):
             out[rows] = round_states(self.sum_states(a[rows], kept, workers), out.dtype)
 
     def matvec(self, A: Array, x: Array, out: Array, workers: int, *, exact: bool = False) -> None:
-        """Write ``A @ x`` into `out`, on `workers` workers: place, multiply, close. Overridden where that is slow."""
+        """Write ``A @ x`` into `out`, on `workers` workers, rounded once if `exact`.
+
+        Places A, multiplies and closes; overridden where that is slow.
+        """
         with self.place(A, workers) as resident:
             resident.matvec(x, out, exact=exact)
 

@@ -20,11 +20,19 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser("matvec", help=text, description=text)
     parser.add_argument("A", help=".npy file of the matrix, or of a batch of matrices")
     parser.add_argument("x", help=".npy file of the vector, or of a batch of vectors")
+    parser.add_argument("--exact", action="store_true", help="round each element of the exact product once")
     add_call_options(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     A, x = load(arguments.A), load(arguments.x)
-    result = matvec(A, x, dtype=arguments.dtype, backend=arguments.backend, workers=arguments.workers)
+    result = matvec(
+        A,
+        x,
+        dtype=arguments.dtype,
+        exact=arguments.exact,
+        backend=arguments.backend,
+        workers=arguments.workers,
+    )
     return write(arguments.output, result)

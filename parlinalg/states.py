@@ -1,0 +1,47 @@
+"""The states of arrays, by the backend that was chosen: what every exact sum is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._kernels import ieee754
+from .dispatch import Choice
+from .exact import digits, round_states
+from .operands import real_view
+from .split import pieces
+
+__all__ = ["round_sums", "states_of", "states_of_pieces"]
+
+Array = NDArray[Any]
+
+CAST_AT_A_TIME = 1 << 18  # elements that are cast or masked at a time: 2 MB of float64
+
+
+def states_of(choice: Choice, a: Array, kept: int) -> NDArray[np.int64]:
+    """The states of the sums over all but the first `kept` axes; of complex numbers, two each."""
+    if a.dtype.kind == "c":
+        return choice.backend.sum_states(real_view(a, kept), kept + 1, choice.workers)
+    return choice.backend.sum_states(a, kept, choice.workers)
+
+
+def states_of_pieces(choice: Choice, a: Array, kept: int, cast: np.dtype, mask: Array | None) -> NDArray[np.int64]:
+    """The states of elements that are cast, or masked by zeros, a bounded piece at a time."""
+    parts = (2,) if cast.kind == "c" else ()
+    states = np.zeros((*a.shape[:kept], *parts, digits(cast)), np.int64)
+    for index in pieces(a.shape, CAST_AT_A_TIME):
+        with ieee754():
+            piece = a[index].astype(cast, copy=False)
+        if mask is not None:
+            piece = np.where(mask[index], piece, cast.type(0))
+        states[index[:kept]] += states_of(choice, piece, kept)
+    return states
+
+
+def round_sums(states: NDArray[np.int64], dtype: np.dtype) -> Array:
+    """The sums that states stand for, rounded once; of complex numbers from two each."""
+    if dtype.kind == "c":
+        return round_states(states, dtype.type(0).real.dtype).view(dtype)[..., 0]
+    return round_states(states, dtype)

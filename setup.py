@@ -88,7 +88,8 @@ def extension(name: str) -> Extension:
         include_dirs=["ext", np.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=["-O3", "-std=gnu11", *EXACT, *OPENMP],
-        extra_link_args=OPENMP,
+        # Linked with -ffast-math, a library would set flush-to-zero in every process that loads it.
+        extra_link_args=["-O3", *EXACT, *OPENMP],
         depends=[*HEADERS, *(f"ext/{part}.c" for part in (*KERNELS, *COMMON))],
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _small
+from ._kernels import ieee754
 from .backends._base import Backend
 from .dispatch import Choice, choose
 from .operands import as_dtype, as_operand, check_out, may_overlap
@@ -122,14 +123,17 @@ def _multiply_into(function: str, plan: MatvecPlan, choice: Choice, A: Array, x:
 def _multiply(plan: MatvecPlan, choice: Choice, A: Array, x: Array, out: Array) -> None:
     cast_A, cast_x = plan.casts
     if cast_x:
-        x = x.astype(plan.dtype)
+        with ieee754():
+            x = x.astype(plan.dtype)
     if not cast_A:
         _call(plan, choice, A, x, out)
         return
     A = np.broadcast_to(A, (*plan.batch, plan.m, plan.n))
     x = np.broadcast_to(x, (*plan.batch, plan.n))
     for rows in pieces(plan.shape, max(1, CAST_AT_A_TIME // max(1, plan.n))):
-        _call(plan, choice, A[rows].astype(plan.dtype), x[rows[:-1]], out[rows])
+        with ieee754():
+            cast = A[rows].astype(plan.dtype)
+        _call(plan, choice, cast, x[rows[:-1]], out[rows])
 
 
 def _call(plan: MatvecPlan, choice: Choice, A: Array, x: Array, out: Array) -> None:

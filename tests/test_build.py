@@ -76,3 +76,56 @@ except parlinalg.BackendUnavailable as error:
     assert lines[1].startswith("numpy, 1 worker: backend 'openmp' cannot run here")
     assert lines[2] == "[ 8 26] 1.0"
     assert lines[3].startswith("backend 'openmp' cannot run here: parlinalg was built with PARLINALG_NO_OPENMP=1.")
+
+
+CHECK = """
+import math, sys
+import numpy as np, parlinalg
+sys.path.insert(0, sys.argv[1])
+from exact_inputs import GENERATORS
+assert np.float64(5e-324) * np.float64(1.0) != 0, "subnormal numbers are zero in this process"
+rng = np.random.default_rng(0)
+for name in ("normal", "spread 40", "ties", "subnormal", "large integers", "one outlier"):
+    a = GENERATORS[name](rng, 5000)
+    square = a.reshape(50, 100)
+    for workers in (1, 2):
+        assert parlinalg.psum(a, workers=workers) == math.fsum(a), name
+        sums = parlinalg.psum(square, 0, workers=workers)
+        assert sums.tolist() == [math.fsum(column) + 0.0 for column in square.T.tolist()], name
+        y = parlinalg.matvec(square, np.ones(100), exact=True, workers=workers)
+        assert y.tolist() == [math.fsum(row) + 0.0 for row in square.tolist()], name
+print("exact")
+"""
+
+
+def check(tree: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CHECK, str(ROOT / "tests")],
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": str(tree)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_fast_math_in_the_users_flags_changes_nothing(tree: Path) -> None:
+    fast = "-O2 -Ofast -ffast-math -funsafe-math-optimizations"
+    finished = build(tree, CFLAGS=fast, LDFLAGS=fast)
+    assert finished.returncode == 0, finished.stderr
+    checked = check(tree)
+    assert (checked.stdout, checked.stderr) == ("exact\n", "")
+
+
+def test_arithmetic_that_is_not_that_of_ieee_754_is_noticed(tree: Path) -> None:
+    source = tree / "ext" / "folds.c"
+    text = source.read_text()
+    assert text.count("r = r - u;") == 1
+    source.write_text(text.replace("r = r - u;", "r = (r + S[k]) - t;"))  # as if reordered
+    finished = build(tree)
+    assert finished.returncode == 0, finished.stderr
+    checked = check(tree)
+    assert checked.stdout == "exact\n", checked.stderr
+    assert (
+        "RuntimeWarning: parlinalg: floating-point operations of this build are not those of IEEE 754" in checked.stderr
+    )

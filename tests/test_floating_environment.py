@@ -39,6 +39,8 @@ def results(given: list[tuple[Any, Any, Any]]) -> list[Any]:
             found += [matvec(square, square[0], exact=True, **options)]
             found += [vecmat(single[:40], single[:1600].reshape(40, 40), exact=True, **options)]
             found += [matvec(single[:1600].reshape(40, 40), a[:40], exact=True, **options)]
+            found += [matvec(square, single[:80], exact=True, **options)]
+            found += [matvec(square, square[0], exact=True, dtype=np.float32, **options)]
     return found
 
 

@@ -91,16 +91,11 @@ enum { HAS_FMA = 0 };
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Whether a product became zero although neither factor is: its error is lost too. */
-INLINE Words underflow(Doubles x, Doubles y, Doubles product) {
-    return (Words)(product == 0.0) & (Words)(x != 0.0) & (Words)(y != 0.0);
-}
-
 /* What the rows have shown to be wrong. */
 typedef struct {
     Words over;   /* bits 52 and above: M and its sum have left their binade */
     Words rest;   /* but for the sign, which may differ where it is zero: what is left after the last fold */
-    Words lost;
+    Words zero;   /* products that are zero: they may have underflowed, and lost their error */
 } Faults;
 
 /* To the sum of fold k goes the multiple of its last bit that is nearest to r; what is left, at most half of that bit,
@@ -129,9 +124,27 @@ INLINE void fold_row(const Form form, const int folds, const char *v, const char
         fold_number(p, 0, folds - 1, S, M, one, f);
         return;
     }
-    f->lost |= underflow(x, y, p);
+    f->zero |= (Words)(p == 0.0);
     fold_number(p, 0, folds - 2, S, M, one, f);
     fold_number(product_error(x, y, p), 1, folds - 1, S, M, one, f);
+}
+
+static ptrdiff_t rows_in(const Rows *rows) { return rows->count + (rows->last != NULL); }
+static const char *row_of(const Rows *rows, ptrdiff_t i) {
+    return i < rows->count ? rows->data + i * rows->stride : rows->last;
+}
+static const char *weights_of(const Rows *rows, ptrdiff_t i) {
+    return i < rows->count ? rows->weights + i * rows->weight_stride : rows->last_weights;
+}
+
+/* Whether a product is zero although neither factor is. */
+static int underflows(const Form *f, const Rows *rows) {
+    Words lost = {0};
+    for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
+        const Doubles x = load(f->type, row_of(rows, i)), y = load_weights(f->one_weight, weights_of(rows, i));
+        lost |= (Words)(x * y == 0.0) & (Words)(x != 0.0) & (Words)(y != 0.0);
+    }
+    return any(lost);
 }
 
 INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
@@ -165,7 +178,7 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
         }
         for (int k = 0; k < folds; k++) sums[k] += (Words)S[0][k] - (Words)M[k] + ((Words)S[1][k] - (Words)M[k]);
     }
-    if (any((f.over >> 52) | f.rest << 1 | f.lost)) return 0;
+    if (any((f.over >> 52) | f.rest << 1) || (any(f.zero) && underflows(&form, rows))) return 0;
     for (int k = 0; k < folds; k++) g->sums[k] += sums[k];
     return 1;
 }
@@ -208,14 +221,6 @@ static double element(int type, const char *p, int lane) {
     }
     memcpy(&value, p + 8 * lane, sizeof value);
     return value;
-}
-
-static ptrdiff_t rows_in(const Rows *rows) { return rows->count + (rows->last != NULL); }
-static const char *row_of(const Rows *rows, ptrdiff_t i) {
-    return i < rows->count ? rows->data + i * rows->stride : rows->last;
-}
-static const char *weights_of(const Rows *rows, ptrdiff_t i) {
-    return i < rows->count ? rows->weights + i * rows->weight_stride : rows->last_weights;
 }
 
 static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
@@ -379,12 +384,29 @@ static int round_sums(int64_t high, int64_t low, int exponent, int dtype, void *
     return round_integer(high * ((__int128)1 << SPACING) + low, exponent, dtype, out);
 }
 
+/* The same and first * 2^(exponent + 2 SPACING). What does not fit into 128 bits only matters as more or less than a tie:
+   one bit stands for it, more than 60 bits below the leading one. */
+static int round_three_sums(int64_t first, int64_t high, int64_t low, int exponent, int dtype, void *out) {
+    enum { CUT = 2 * SPACING - 64 };
+    if (!first) return round_sums(high, low, exponent, dtype, out);
+    const __int128 rest = high * ((__int128)1 << SPACING) + low;
+    const __int128 kept = first * ((__int128)1 << 64) + (rest >> CUT);
+    const int cut_off = (rest & ((1 << CUT) - 1)) != 0;
+    return round_integer(2 * kept + cut_off, exponent + CUT - 1, dtype, out);
+}
+
+/* Whether the value is in the sums alone, and there in so few that it can be rounded at once. */
+static int is_short(const Group *g, const Tally *t) {
+    const ptrdiff_t elements = g->rows * (LANES / g->tallies);
+    return is_clear(t) && g->folds && g->folds <= 3 && elements <= MOST_ROWS / 4;
+}
+
 int round_tally(Group *g, int t, int dtype, void *out) {
     Tally *tally = &g->tally[t];
-    if (is_clear(tally) && g->folds && g->folds <= 2 && deposits_whole(g)) {
-        const int64_t first = sum_of_lanes(g, t, 0);
-        if (g->folds == 1) return round_sums(0, first, exponent_of(g, t, 0), dtype, out);
-        return round_sums(first, sum_of_lanes(g, t, 1), exponent_of(g, t, 1), dtype, out);
+    if (is_short(g, tally)) {
+        int64_t sums[3] = {0, 0, 0};
+        for (int k = 0; k < g->folds; k++) sums[3 - g->folds + k] = sum_of_lanes(g, t, k);
+        return round_three_sums(sums[0], sums[1], sums[2], exponent_of(g, t, g->folds - 1), dtype, out);
     }
     flush_group(g);
     return round_digits(tally->digit + tally->lo, tally->hi - tally->lo, 32 * tally->lo - tally->bias, tally->specials,

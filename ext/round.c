@@ -84,16 +84,25 @@ static uint64_t significand_of(const Magnitude *m, int lead, int last) {
     return q + (half && ((q & 1) || any_bit_below(m, last - 1)));
 }
 
-static uint64_t round_magnitude(const Magnitude *m, const Format *f, int *flags) {
-    const int lead = leading_bit(m), lowest = f->lowest - m->exponent;
-    if (lead < 0) return 0;
-    const int last = lead - (f->precision - 1) > lowest ? lead - (f->precision - 1) : lowest;
-    /* The exponent's field holds last + 1 for normal numbers and 0 for subnormal ones; adding the significand, whose
-       leading bit is one for normal numbers, makes both come out, and a carry out of it moves to the next exponent. */
-    const uint64_t bits = ((uint64_t)(last - lowest) << (f->precision - 1)) + significand_of(m, lead, last);
+/* The bit from which on a magnitude is rounded, if its leading bit is `lead` and that of 2^lowest is `lowest`. */
+static int last_bit(const Format *f, int lead, int lowest) {
+    return lead - (f->precision - 1) > lowest ? lead - (f->precision - 1) : lowest;
+}
+
+/* The exponent's field holds last - lowest + 1 for normal numbers and 0 for subnormal ones; adding the significand,
+   whose leading bit is one for normal numbers, makes both come out, and a carry out of it moves to the next exponent. */
+static uint64_t assemble(const Format *f, uint64_t significand, int exponent, int *flags) {
+    const uint64_t bits = ((uint64_t)exponent << (f->precision - 1)) + significand;
     if (bits < f->inf) return bits;
     *flags |= ROUND_OVERFLOW;
     return f->inf;
+}
+
+static uint64_t round_magnitude(const Magnitude *m, const Format *f, int *flags) {
+    const int lead = leading_bit(m), lowest = f->lowest - m->exponent;
+    if (lead < 0) return 0;
+    const int last = last_bit(f, lead, lowest);
+    return assemble(f, significand_of(m, lead, last), last - lowest, flags);
 }
 
 static void store_bits(uint64_t bits, int negative, int dtype, void *out) {
@@ -127,13 +136,31 @@ int round_state(const int64_t *state, int length, int dtype, void *out) {
     return round_digits(state, count, exponent, state + count, dtype, out);
 }
 
+typedef unsigned __int128 Wide;
+
+static int leading_bit_of(Wide w) {
+    const uint64_t high = (uint64_t)(w >> 64);
+    return high ? 127 - __builtin_clzll(high) : 63 - __builtin_clzll((uint64_t)w);
+}
+
+/* As significand_of; w is not 0. */
+static uint64_t significand_of_integer(Wide w, int lead, int last) {
+    if (last <= 0) return (uint64_t)w << -last;
+    if (last > lead + 1) return 0;
+    const uint64_t q = last > lead ? 0 : (uint64_t)(w >> last);
+    const int half = (int)(w >> (last - 1)) & 1, rest = (w & (((Wide)1 << (last - 1)) - 1)) != 0;
+    return q + (half && ((q & 1) || rest));
+}
+
 int round_integer(__int128 integer, int exponent, int dtype, void *out) {
-    const unsigned __int128 magnitude = integer < 0 ? -(unsigned __int128)integer : (unsigned __int128)integer;
-    Magnitude m;
-    m.count = 4;
-    m.exponent = exponent;
-    for (int j = 0; j < 4; j++) m.digit[j] = (uint32_t)(magnitude >> (32 * j));
+    const Format *f = format_of(dtype);
+    const Wide w = integer < 0 ? -(Wide)integer : (Wide)integer;
+    uint64_t bits = 0;
     int flags = 0;
-    store_bits(round_magnitude(&m, format_of(dtype), &flags), integer < 0, dtype, out);
+    if (w) {
+        const int lead = leading_bit_of(w), lowest = f->lowest - exponent, last = last_bit(f, lead, lowest);
+        bits = assemble(f, significand_of_integer(w, lead, last), last - lowest, &flags);
+    }
+    store_bits(bits, integer < 0, dtype, out);
     return flags;
 }

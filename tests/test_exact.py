@@ -142,6 +142,24 @@ def test_edges_of_blocks(n: int) -> None:
     require_same_bits(total((-a).tolist()), exact_sum(-a).value)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("columns", [2, 15, 16, 17, 24, 33])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_many_short_runs_do_not_overflow_a_window(columns: int, dtype: str, sign: int) -> None:
+    a = np.full((3000, 40), sign * 31.5, dtype)[:, :columns]  # runs that cannot be joined
+    a[0] = 1.0  # chooses a window in which the others fit just so
+    require_same_bits(parlinalg.psum(a, workers=1), exact_sum(a).value)
+    require_same_bits(parlinalg.psum(a[:, np.newaxis], axis=(0, 2)), exact_sum(a).value[np.newaxis])
+
+
+def test_many_short_strips_do_not_overflow_a_window() -> None:
+    rows = np.full((19, 40), 31.5, np.float32)
+    rows[:3] = 1.0
+    windows = np.lib.stride_tricks.as_strided(rows, (3,) * 9 + (40,), (160,) * 9 + (4,))  # axes that cannot be joined
+    total = parlinalg.psum(windows, axis=tuple(range(9)), workers=1)
+    require_same_bits(total, np.full(40, 55 + 31.5 * (3**9 - 55), np.float32))
+
+
 @pytest.mark.parametrize("power", [-500, -1, 1, 300])
 def test_scaling_by_a_power_of_two_changes_only_the_exponent(power: int) -> None:
     a = np.random.default_rng(0).standard_normal(999)

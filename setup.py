@@ -14,15 +14,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-KERNELS = [
-    "products",
-    "convert",
-    "matvec",
-    "folds",
-    "sums",
-    "integers",
-    "table",
-]  # C files compiled once per instruction set
+# C files compiled once per instruction set, and once.
+KERNELS = ["products", "convert", "matvec", "folds", "groups", "sums", "integers", "table"]
 COMMON = ["select", "round", "parallel", "placement"]
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": []}
@@ -90,7 +83,7 @@ def extension(name: str) -> Extension:
         extra_compile_args=["-O3", "-std=gnu11", *EXACT, *OPENMP],
         # Linked with -ffast-math, a library would set flush-to-zero in every process that loads it.
         extra_link_args=["-O3", *EXACT, *OPENMP],
-        depends=[*HEADERS, *(f"ext/{part}.c" for part in (*KERNELS, *COMMON))],
+        depends=["setup.py", *HEADERS, *(f"ext/{part}.c" for part in (*KERNELS, *COMMON))],
     )
 
 

@@ -3,16 +3,15 @@
 #define PARLINALG_FOLDS_H
 
 #include "tally.h"
+#include "vectors.h"
 
 enum {
-    LANES = VECTOR_BYTES / 8,
     MOST_FOLDS = 6,
-    MOST_ROWS = 1 << 15,   /* whose sums cannot overflow: each adds at most 2^47 */
+    MOST_CHAINS = 1 << 11, /* whose sums cannot overflow: each adds at most 2^51 */
     SPACING = 47,          /* binades from one fold to the next */
+    CHAINS = 2,            /* of additions that wait for each other: one alone would wait for its own results */
+    CHAIN_ROWS = 16,       /* that are added to M, which has room for 16 numbers below 2^(E + 1) */
 };
-
-typedef double Doubles __attribute__((vector_size(VECTOR_BYTES)));
-typedef uint64_t Words __attribute__((vector_size(VECTOR_BYTES)));
 
 /* What is summed: elements of a type, alone, or times a weight: one for each, or one for a row of them. */
 typedef struct {
@@ -36,27 +35,41 @@ typedef struct {
     Words sums[MOST_FOLDS];
     int E[LANES];         /* of each tally: window exponents */
     int folds;            /* 0: no window has been chosen yet */
-    ptrdiff_t rows;       /* in the sums; MOST_ROWS at most */
+    ptrdiff_t chains;     /* in the sums; MOST_CHAINS at most */
     int patience;         /* blocks before fewer folds are tried again, or, of a hopeless group, any */
     int hopeless;         /* values spread too far for folds */
     int tallies;
     Tally *tally;
 } Group;
 
+#define fold_rows JOIN(fold_rows, PARLINALG_ISA)
 #define begin_group JOIN(begin_group, PARLINALG_ISA)
+#define clear_group JOIN(clear_group, PARLINALG_ISA)
 #define add_rows JOIN(add_rows, PARLINALG_ISA)
 #define flush_group JOIN(flush_group, PARLINALG_ISA)
-#define clear_group JOIN(clear_group, PARLINALG_ISA)
 #define round_tally JOIN(round_tally, PARLINALG_ISA)
 #define check_folds JOIN(check_folds, PARLINALG_ISA)
 
+static inline ptrdiff_t rows_in(const Rows *rows) { return rows->count + (rows->last != NULL); }
+static inline const char *row_of(const Rows *rows, ptrdiff_t i) {
+    return i < rows->count ? rows->data + i * rows->stride : rows->last;
+}
+static inline const char *weights_of(const Rows *rows, ptrdiff_t i) {
+    return i < rows->count ? rows->weights + i * rows->weight_stride : rows->last_weights;
+}
+
+static inline int is_double_product(const Form *f) { return f->weighted && f->type == F64; }
+
+/* Adds the rows to the sums of a group that has windows, and returns 1, if they fit into these; otherwise 0. */
+int fold_rows(const Form *form, const Rows *rows, Group *g);
+
 void begin_group(Group *g, int tallies, Tally *tally);
-/* Adds MOST_ROWS rows at most. */
+/* Forgets sums and tallies, but not the windows. */
+void clear_group(Group *g);
+/* Adds rows, by folds or one element after the other; 16 * MOST_CHAINS at most. */
 void add_rows(const Form *form, Group *g, const Rows *rows);
 /* Empties the sums into the tallies. */
 void flush_group(Group *g);
-/* Forgets sums and tallies, but not the windows. */
-void clear_group(Group *g);
 /* Rounds what belongs to tally t; see round_state. */
 int round_tally(Group *g, int t, int dtype, void *out);
 /* Kernels.check */

@@ -115,6 +115,13 @@ def zeros(rng: np.random.Generator, n: int) -> Array:
     return np.where(rng.random(n) < 0.001, rng.standard_normal(n), rng.choice([0.0, -0.0], n))
 
 
+def full_chains(rng: np.random.Generator, n: int) -> Array:
+    """A window chosen for the first numbers that the others just fit into: sums of folds grow as fast as they can."""
+    values = np.ldexp(rng.uniform(0.9, 1.0, n), 5)
+    values[: rng.integers(1, 40)] = 1.0
+    return np.asarray(values * rng.choice([-1.0, 1.0]))
+
+
 def power_of_two_edges(rng: np.random.Generator, n: int) -> Array:
     """Just below, at and just above powers of two: where windows end."""
     powers = np.ldexp(1.0, rng.integers(-60, 60, n))
@@ -138,6 +145,7 @@ GENERATORS: dict[str, Generator] = {
     "growing": growing,
     "subnormal": subnormal,
     "zeros": zeros,
+    "full chains": full_chains,
     "edges": power_of_two_edges,
 }
 

@@ -1,0 +1,269 @@
+/* Groups of lanes: which windows their folds have, what else to do where none fits, and what comes out. */
+#include "environment.h"
+#include "folds.h"
+
+enum { PATIENCE = 16 };   /* blocks before fewer folds are tried again */
+
+/* Whether floating-point arithmetic has passed check_folds(). */
+static int trusted = 1;
+
+/* With which most data comes out exactly: a float32 needs one fold, a float64 or the product of two float32 two, and
+   the product of two float64, which is its rounded value and an error, three. */
+static int fewest_folds(const Form *f) { return (f->type == F32 ? 1 : 2) + f->weighted; }
+
+static double element(int type, const char *p, int lane) {
+    float single;
+    double value;
+    if (type == F32) {
+        memcpy(&single, p + 4 * lane, sizeof single);
+        return single;
+    }
+    memcpy(&value, p + 8 * lane, sizeof value);
+    return value;
+}
+
+static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
+    for (int t = 0; t < g->tallies; t++) reach_all(&g->tally[t]);
+    for (ptrdiff_t i = 0; i < rows_in(rows); i++)
+        for (int j = 0; j < LANES; j++) {
+            Tally *t = &g->tally[j % g->tallies];
+            const double x = element(f->type, row_of(rows, i), j);
+            if (f->weighted) add_product(t, x, element(F64, weights_of(rows, i), f->one_weight ? 0 : j));
+            else add_double(t, x);
+        }
+}
+
+/* ---- windows ---- */
+
+/* Whether sums of so many chains can be added up over the lanes of a tally. */
+static int deposits_whole(const Group *g) { return g->chains * (LANES / g->tallies) <= MOST_CHAINS; }
+
+static int64_t sum_of_lanes(const Group *g, int t, int k) {
+    uint64_t total = 0;
+    if (g->tallies == 1) {
+        for (int j = 0; j < LANES; j++) total += g->sums[k][j];
+        return (int64_t)total;
+    }
+    for (int j = t; j < LANES; j += g->tallies) total += g->sums[k][j];
+    return (int64_t)total;
+}
+
+/* Of the last bit of M of fold k. */
+static int exponent_of(const Group *g, int t, int k) { return g->E[t] - 46 - SPACING * k; }
+
+void flush_group(Group *g) {
+    if (!g->chains) return;
+    for (int k = 0; k < g->folds; k++) {
+        for (int t = 0; t < g->tallies; t++) {
+            Tally *tally = &g->tally[t];
+            const int position = exponent_of(g, t, k) + tally->bias;
+            if (deposits_whole(g)) {
+                const int64_t total = sum_of_lanes(g, t, k);
+                if (total) deposit_signed(tally, total, position);
+            } else {
+                for (int j = t; j < LANES; j += g->tallies)
+                    if (g->sums[k][j]) deposit_signed(tally, (int64_t)g->sums[k][j], position);
+            }
+        }
+        g->sums[k] = (Words){0};
+    }
+    g->chains = 0;
+}
+
+void begin_group(Group *g, int tallies, Tally *tally) {
+    memset(g, 0, sizeof *g);
+    g->tallies = tallies;
+    g->tally = tally;
+}
+
+/* Of a normal float64. */
+static double power_of_two(int exponent) {
+    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
+static void set_window(Group *g, int t, int E) {
+    g->E[t] = E;
+    for (int k = 0; k < MOST_FOLDS; k++) {
+        const double M = 1.5 * power_of_two(exponent_of(g, t, k) + 52);
+        for (int j = t; j < LANES; j += g->tallies) g->M[k][j] = M;
+    }
+}
+
+/* The bits of the largest magnitude of each lane; greater than those of infinity where there is a NaN. */
+static Words largest_of(const Form *f, const Rows *rows) {
+    typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
+    Words most = {0};
+    for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
+        Doubles v = load(f->type, row_of(rows, i));
+        if (f->weighted) v *= load_weights(f->one_weight, weights_of(rows, i));
+        const Words bits = (Words)v & 0x7fffffffffffffff;
+        const Words greater = (Words)((Integers)bits > (Integers)most);
+        most = (bits & greater) | (most & ~greater);
+    }
+    return most;
+}
+
+/* The window exponents that folds are exact with. Nothing is lost above 2^-1074, nor of the error of a product above
+   2^-969; and M and what it is added to must not overflow. */
+static int lowest_window(const Form *f, int folds) {
+    return is_double_product(f) ? -969 + 46 + SPACING * (folds - 2) : -1074 + 46 + SPACING * (folds - 1);
+}
+static int highest_window(const Form *f) { return is_double_product(f) ? 1000 : 1016; }
+
+/* Windows for `folds` folds of what these rows hold; 0 where there are none. */
+static int choose_windows(const Form *f, Group *g, const Rows *rows, int folds) {
+    const Words most = largest_of(f, rows);
+    const int lowest = lowest_window(f, folds), highest = highest_window(f);
+    for (int t = 0; t < g->tallies; t++) {
+        uint64_t bits = 0;
+        for (int j = t; j < LANES; j += g->tallies)
+            if (most[j] > bits) bits = most[j];
+        const int exponent = (int)(bits >> 52) - 1023;
+        if (exponent > highest) return 0;
+        set_window(g, t, exponent > lowest ? exponent : lowest);
+    }
+    g->folds = folds;
+    return 1;
+}
+
+/* At most: S is begun anew for every 2 * CHAIN_ROWS rows, for the odd one and for the last one. */
+static ptrdiff_t chains_of(const Rows *rows) { return CHAINS * (rows->count / (CHAINS * CHAIN_ROWS) + 3); }
+
+static int try_fold(const Form *f, Group *g, const Rows *rows) {
+    if (!fold_rows(f, rows, g)) return 0;
+    g->chains += chains_of(rows);
+    return 1;
+}
+
+/* Other windows, or more folds, until one takes these rows. */
+static int try_windows(const Form *f, Group *g, const Rows *rows) {
+    const int fewest = fewest_folds(f);
+    for (int folds = g->folds > fewest ? g->folds : fewest; folds <= MOST_FOLDS; folds++) {
+        if (!choose_windows(f, g, rows, folds)) return 0;
+        if (try_fold(f, g, rows)) {
+            g->patience = PATIENCE;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void add_rows(const Form *f, Group *g, const Rows *rows) {
+    if (g->chains + chains_of(rows) > MOST_CHAINS) flush_group(g);
+    if (g->patience && !--g->patience && (g->hopeless || g->folds > fewest_folds(f))) {
+        flush_group(g);
+        g->hopeless = 0;
+        g->folds = 0;
+    }
+    if (!trusted || g->hopeless || (is_double_product(f) && !HAS_FMA)) {
+        add_one_by_one(f, g, rows);
+        return;
+    }
+    if (g->folds && try_fold(f, g, rows)) return;
+    flush_group(g);
+    if (try_windows(f, g, rows)) return;
+    g->hopeless = 1;
+    g->patience = PATIENCE;
+    add_one_by_one(f, g, rows);
+}
+
+void clear_group(Group *g) {
+    for (int k = 0; k < g->folds; k++) g->sums[k] = (Words){0};
+    g->chains = 0;
+    for (int t = 0; t < g->tallies; t++) clear_tally(&g->tally[t]);
+}
+
+/* high * 2^(exponent + SPACING) + low * 2^exponent, by one addition of two float64 where both are such numbers. */
+static int round_sums(int64_t high, int64_t low, int exponent, int dtype, void *out) {
+    const int64_t most = 1ll << 53;
+    if (dtype == F64 && high >= -most && high <= most && low >= -most && low <= most && exponent > -1022) {
+        const double sum = (double)high * power_of_two(exponent + SPACING) + (double)low * power_of_two(exponent);
+        memcpy(out, &sum, sizeof sum);
+        return 0;
+    }
+    return round_integer(high * ((__int128)1 << SPACING) + low, exponent, dtype, out);
+}
+
+/* The same and first * 2^(exponent + 2 SPACING). What does not fit into 128 bits only matters as more or less than a tie:
+   one bit stands for it, more than 60 bits below the leading one. */
+static int round_three_sums(int64_t first, int64_t high, int64_t low, int exponent, int dtype, void *out) {
+    enum { CUT = 2 * SPACING - 64 };
+    if (!first) return round_sums(high, low, exponent, dtype, out);
+    const __int128 rest = high * ((__int128)1 << SPACING) + low;
+    const __int128 kept = first * ((__int128)1 << 64) + (rest >> CUT);
+    const int cut_off = (rest & ((1 << CUT) - 1)) != 0;
+    return round_integer(2 * kept + cut_off, exponent + CUT - 1, dtype, out);
+}
+
+/* Whether the value is in the sums alone, and there in so few that it can be rounded at once. */
+static int is_short(const Group *g, const Tally *t) {
+    const ptrdiff_t chains = g->chains * (LANES / g->tallies);
+    return is_clear(t) && g->folds && g->folds <= 3 && chains <= MOST_CHAINS / 4;
+}
+
+int round_tally(Group *g, int t, int dtype, void *out) {
+    Tally *tally = &g->tally[t];
+    if (is_short(g, tally)) {
+        int64_t sums[3] = {0, 0, 0};
+        for (int k = 0; k < g->folds; k++) sums[3 - g->folds + k] = sum_of_lanes(g, t, k);
+        return round_three_sums(sums[0], sums[1], sums[2], exponent_of(g, t, g->folds - 1), dtype, out);
+    }
+    flush_group(g);
+    return round_digits(tally->digit + tally->lo, tally->hi - tally->lo, 32 * tally->lo - tally->bias, tally->specials,
+                        dtype, out);
+}
+
+/* ---- the test ---- */
+
+/* Numbers of all the bits and of exponents from 1 to 2^40, reproducible. */
+static double next_number(uint64_t *state) {
+    *state = *state * 6364136223846793005 + 1442695040888963407;
+    const uint64_t bits = (*state >> 12) | (1023 + (*state >> 24) % 40) << 52 | (*state & 1) << 63;
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+static int folds_agree(const Form *f, int folds, const Rows *rows) {
+    const int bias = f->weighted ? PRODUCT_BIAS : SUM_BIAS, count = (f->weighted ? PRODUCT_STATE : SUM_STATE) - 3;
+    int64_t digits[2][PRODUCT_STATE];
+    Tally tally[2] = {{.digit = digits[0], .bias = bias}, {.digit = digits[1], .bias = bias}};
+    Group g;
+    begin_group(&g, 1, &tally[0]);
+    if (!choose_windows(f, &g, rows, folds) || !try_fold(f, &g, rows)) return 0;
+    flush_group(&g);
+    g.tally = &tally[1];
+    add_one_by_one(f, &g, rows);
+    for (int i = 0; i < 2; i++) {
+        reach(&tally[i], 0, count);
+        normalise_tally(&tally[i]);
+    }
+    return memcmp(digits[0], digits[1], (size_t)count * sizeof **digits) == 0;
+}
+
+int check_folds(void) {
+    enum { ROWS = 4 };
+    const Environment saved = enter_exactness();
+    double x[ROWS * LANES], y[ROWS * LANES], z[ROWS * LANES];
+    float single[ROWS * LANES];
+    uint64_t state = 1;
+    for (int i = 0; i < ROWS * LANES; i++) {
+        x[i] = next_number(&state);
+        y[i] = next_number(&state);
+        z[i] = single[i] = (float)x[i];
+    }
+    for (int type = F32; type <= F64; type++)
+        for (int weighted = 0; weighted <= HAS_FMA; weighted++)
+            for (int folds = weighted ? MOST_FOLDS : 2; folds <= MOST_FOLDS; folds++) {
+                const Form f = {type, weighted, 0};
+                const char *data = type == F32 ? (const char *)single : (const char *)x;
+                const char *weights = (const char *)(type == F32 ? z : y);
+                const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS, 0, NULL, NULL};
+                trusted &= folds_agree(&f, folds, &rows);
+            }
+    leave_exactness(saved);
+    return trusted;
+}

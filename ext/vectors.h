@@ -1,0 +1,83 @@
+/* Vectors of float64 for exact arithmetic. */
+#ifndef PARLINALG_VECTORS_H
+#define PARLINALG_VECTORS_H
+
+#include "isa.h"
+
+#include <string.h>
+
+#if defined(__FMA__)
+#include <immintrin.h>
+#endif
+
+enum { LANES = VECTOR_BYTES / 8 };
+
+typedef double Doubles __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint64_t Words __attribute__((vector_size(VECTOR_BYTES)));
+
+typedef double UnalignedDoubles __attribute__((vector_size(VECTOR_BYTES), aligned(4)));
+typedef float Floats __attribute__((vector_size(VECTOR_BYTES / 2), aligned(4)));
+
+static inline Doubles load(int type, const char *p) {
+    if (type == F64) return *(const UnalignedDoubles *)p;
+    return __builtin_convertvector(*(const Floats *)p, Doubles);
+}
+
+static inline Doubles load_weights(int one, const char *p) {
+    if (!one) return *(const UnalignedDoubles *)p;
+    double w;
+    memcpy(&w, p, sizeof w);
+    return w - (Doubles){0};
+}
+
+static inline int any(Words w) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)w, (__m512i)w) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)w, (__m256i)w);
+#else
+    return (w[0] | w[1]) != 0;
+#endif
+}
+
+/* found | a ^ b: GCC does it in two steps where a and b are floating-point numbers */
+static inline Words note_difference(Words found, Doubles a, Doubles b) {
+#if defined(__AVX512F__)
+    return (Words)_mm512_ternarylogic_epi64((__m512i)found, (__m512i)a, (__m512i)b, 0xf6);
+#else
+    return found | ((Words)a ^ (Words)b);
+#endif
+}
+
+/* t - s, by the multipliers where there are any: they would have nothing to do otherwise */
+static inline Doubles difference(Doubles t, Doubles s, Doubles one) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_fmsub_pd((__m512d)t, (__m512d)one, (__m512d)s);
+#elif defined(__FMA__)
+    return (Doubles)_mm256_fmsub_pd((__m256d)t, (__m256d)one, (__m256d)s);
+#else
+    (void)one;
+    return t - s;
+#endif
+}
+
+/* x * y - p, rounded once */
+static inline Doubles product_error(Doubles x, Doubles y, Doubles p) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_fmsub_pd((__m512d)x, (__m512d)y, (__m512d)p);
+#elif defined(__FMA__)
+    return (Doubles)_mm256_fmsub_pd((__m256d)x, (__m256d)y, (__m256d)p);
+#else
+    Doubles e;
+    for (int j = 0; j < LANES; j++) e[j] = __builtin_fma(x[j], y[j], -p[j]);
+    return e;
+#endif
+}
+
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+enum { HAS_FMA = 1 };
+#else
+enum { HAS_FMA = 0 };
+#endif
+
+#endif

@@ -29,6 +29,7 @@ cdef Py_ssize_t most = 0, most_bool = 0, most_sum = 0   # elements of A, or of a
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
 cdef object nothing_chosen = None
 cdef object zero = 0
+cdef Py_ssize_t LET_OTHERS_RUN = 30000   # elements that take some microseconds: the GIL is released from then on
 
 
 def serve(Py_ssize_t elements, Py_ssize_t elements_bool, Py_ssize_t elements_sum, variable, default):
@@ -74,9 +75,16 @@ cdef object total(cnp.ndarray a):
     addends.dtype = real
     if dtype >= C64 and not add_parts(&addends, cnp.PyArray_ITEMSIZE(a) // 2):
         return None
-    if kernels.sum(&addends, real, <char *>result, NULL):
+    if sum_all(&addends, cnp.PyArray_SIZE(a), real, <char *>result):
         return None   # it reports what it met
     return PyArray_Scalar(result, cnp.PyArray_DescrFromType(number), None)
+
+
+cdef int sum_all(const Addends *a, Py_ssize_t size, int dtype, char *result) noexcept:
+    if size < LET_OTHERS_RUN:
+        return kernels.sum(a, dtype, result, NULL)
+    with nogil:
+        return kernels.sum(a, dtype, result, NULL)
 
 
 cdef bint add_parts(Addends *a, Py_ssize_t size) noexcept:
@@ -93,7 +101,7 @@ cdef bint add_parts(Addends *a, Py_ssize_t size) noexcept:
 cdef object total_of_integers(cnp.ndarray a, int dtype):
     cdef Addends addends = addends_of(a, U64)
     cdef int64_t result = 0
-    kernels.sum(&addends, STATES, <char *>&result, NULL)
+    sum_all(&addends, cnp.PyArray_SIZE(a), STATES, <char *>&result)
     cdef int number = cnp.NPY_ULONG if dtype in (U8, U16, U32, U64) else cnp.NPY_LONG
     return PyArray_Scalar(&result, cnp.PyArray_DescrFromType(number), None)
 

@@ -40,10 +40,7 @@ static int deposits_whole(const Group *g) { return g->chains * (LANES / g->talli
 
 static int64_t sum_of_lanes(const Group *g, int t, int k) {
     uint64_t total = 0;
-    if (g->tallies == 1) {
-        for (int j = 0; j < LANES; j++) total += g->sums[k][j];
-        return (int64_t)total;
-    }
+    if (g->tallies == 1) return (int64_t)total_of(g->sums[k]);
     for (int j = t; j < LANES; j += g->tallies) total += g->sums[k][j];
     return (int64_t)total;
 }

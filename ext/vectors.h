@@ -40,6 +40,18 @@ static inline int any(Words w) {
 #endif
 }
 
+/* In registers: numbers read one by one would have to wait until the vector is in memory. */
+static inline uint64_t total_of(Words w) {
+#if defined(__AVX512F__)
+    return (uint64_t)_mm512_reduce_add_epi64((__m512i)w);
+#elif defined(__AVX2__)
+    const __m128i half = _mm_add_epi64(_mm256_castsi256_si128((__m256i)w), _mm256_extracti128_si256((__m256i)w, 1));
+    return (uint64_t)_mm_extract_epi64(half, 0) + (uint64_t)_mm_extract_epi64(half, 1);
+#else
+    return w[0] + w[1];
+#endif
+}
+
 /* found | a ^ b: GCC does it in two steps where a and b are floating-point numbers */
 static inline Words note_difference(Words found, Doubles a, Doubles b) {
 #if defined(__AVX512F__)

@@ -20,7 +20,7 @@ __all__ = ["Choice", "choose", "set_backend"]
 SERIAL_MATVEC = 200_000
 SERIAL_BOOL = 8_000_000  # a row of bool ends at its first true, most often after a few elements
 SERIAL_EXACT = 50_000  # of exact products
-SERIAL_SUM = 50_000
+SERIAL_SUM = 300_000
 
 
 class Choice(NamedTuple):

@@ -60,9 +60,11 @@ def cases(scale: int) -> Iterator[Case]:
     for n in (10, 100, 1000, 10_000):
         yield psum_case(f"psum float64 {n:,}", a[:n], workers=(0,))
     for n in (100_000, 1_000_000, 10_000_000, 50_000_000):
-        yield psum_case(f"psum float64 {n // scale:,}", a[: n // scale])
+        yield psum_case(f"psum float64 {n // scale:,}", a[: n // scale], workers=(0, 1, 2))
     n = 10_000_000 // scale
-    for dtype in ("float32", "float16", "int64", "int32", "int8", "bool"):
+    for dtype in ("float32", "float16"):
+        yield psum_case(f"psum {dtype} {n:,}", a[:n].astype(dtype))
+    for dtype in ("int64", "int32", "int8", "bool"):
         yield psum_case(f"psum {dtype} {n:,}", (100 * a[:n]).astype(dtype))
     yield psum_case(f"psum complex128 {n:,}", a[: 2 * n].view(complex))
     yield psum_case(f"psum float64 {n:,}, every second", a[: 2 * n : 2])

@@ -196,9 +196,10 @@ cdef class Sum:
             self.axis = split_axis(shape, self.workers)
             if self.axis < self.kept and self._is_innermost(self.axis):
                 least = LEAST_COLUMNS
-                other = split_axis((0, *shape[self.kept:]), self.workers)
-                if shape[self.axis] < least * self.workers and other and shape[self.kept + other - 1] >= 8 * self.workers:
-                    self.axis, least = self.kept + other - 1, 1
+                summed = shape[self.kept:]
+                other = split_axis(summed, self.workers) if summed else 0
+                if summed and shape[self.axis] < least * self.workers and summed[other] >= 8 * self.workers:
+                    self.axis, least = self.kept + other, 1
         self.parts = number_of_parts(8 * cnp.PyArray_SIZE(self.a), self.addends.shape[self.axis], least, self.workers)
 
     cdef bint _is_innermost(self, int axis):
@@ -296,7 +297,8 @@ def round_states(cnp.ndarray states not None, cnp.ndarray out not None):
     cdef Py_ssize_t i, n = out.size
     cdef int64_t *state = <int64_t *>cnp.PyArray_BYTES(states)
     cdef char *rounded = cnp.PyArray_BYTES(out)
-    cdef int length = cnp.PyArray_DIM(states, cnp.PyArray_NDIM(states) - 1), dtype = dtype_of_number(cnp.PyArray_TYPE(out)), flags = 0
+    cdef int length = cnp.PyArray_DIM(states, cnp.PyArray_NDIM(states) - 1), flags = 0
+    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(out))
     cdef size_t size = size_of(dtype)
     with nogil:
         for i in range(n):

@@ -1,7 +1,7 @@
 """The short cut of small calls: from the call to the kernel in compiled code.
 
-It serves products of one matrix and one vector of the same dtype, and sums of all elements of an array, in calls that
-say nothing else; every other call goes the general way, with the same result.
+It serves products of one matrix and one vector of the same dtype, and sums of an array along one axis or all, in calls
+that say nothing else; every other call goes the general way, with the same result.
 """
 
 import functools
@@ -9,26 +9,24 @@ import functools
 cimport numpy as cnp
 
 from cpython.contextvars cimport get_value
-from libc.stdint cimport int64_t
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdlib cimport getenv
 
 from parallel cimport (
-    BOOL, C64, CLONGDOUBLE, DTYPES, F16, F32, F64, LONGDOUBLE, STATES, U8, U16, U32, U64, Addends, Kernels, Matrix, addends_of,
-    dtype_of_number, matrix_of,
+    BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32, U64,
+    Addends, Kernels, Matrix, addends_of, dtype_of_number, matrix_of,
 )
 
 from ._kernels import table_address
 
 cnp.import_array()
 
-cdef extern from "numpy/arrayobject.h":
-    object PyArray_Scalar(void *data, cnp.dtype descr, object base)
-
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
 cdef Py_ssize_t most = 0, most_bool = 0, most_sum = 0   # elements of A, or of a
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
 cdef object nothing_chosen = None
 cdef object zero = 0
+cdef int EVERY = MAX_DIMS   # stands for all axes
 cdef Py_ssize_t LET_OTHERS_RUN = 30000   # elements that take some microseconds: the GIL is released from then on
 
 
@@ -60,50 +58,71 @@ cdef object product(cnp.ndarray a, cnp.ndarray b):
     return result
 
 
-cdef object total(cnp.ndarray a):
-    """The sum of all elements, or None where the general way must be taken."""
-    cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number)
+cdef object total(cnp.ndarray a, int axis):
+    """The sum along an axis, or of all elements if that is EVERY; None where the general way must be taken."""
+    cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number), ndim = cnp.PyArray_NDIM(a), k
     if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE or cnp.PyArray_SIZE(a) >= most_sum:
         return None
     if not is_auto():
         return None
+    if axis != EVERY:
+        axis += ndim if axis < 0 else 0
+        if not 0 <= axis < ndim:
+            return None
     if dtype < F16:
-        return total_of_integers(a, dtype)
-    cdef int real = dtype if dtype < C64 else F32 + dtype - C64
-    cdef Addends addends = addends_of(a, F64 if real == F64 else F32)
-    cdef double result[2]
-    addends.dtype = real
-    if dtype >= C64 and not add_parts(&addends, cnp.PyArray_ITEMSIZE(a) // 2):
-        return None
-    if sum_all(&addends, cnp.PyArray_SIZE(a), real, <char *>result):
+        number = cnp.NPY_ULONG if dtype in (U8, U16, U32, U64) else cnp.NPY_LONG
+    cdef cnp.ndarray result = zeros_without(a, axis, number)
+    cdef Addends addends = addends_of(a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
+    cdef int kept = 0
+    for k in range(ndim):
+        if axis != EVERY and k != axis:
+            addends.result[k] = cnp.PyArray_STRIDE(result, kept)
+            kept += 1
+    if dtype >= C64:
+        if ndim == MAX_DIMS:
+            return None
+        add_parts(&addends, dtype)
+    if sum_all(&addends, cnp.PyArray_SIZE(a), STATES if dtype < F16 else addends.dtype, result):
         return None   # it reports what it met
-    return PyArray_Scalar(result, cnp.PyArray_DescrFromType(number), None)
+    return result if kept else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
-cdef int sum_all(const Addends *a, Py_ssize_t size, int dtype, char *result) noexcept:
-    if size < LET_OTHERS_RUN:
-        return kernels.sum(a, dtype, result, NULL)
-    with nogil:
-        return kernels.sum(a, dtype, result, NULL)
+cdef cnp.ndarray zeros_without(cnp.ndarray a, int axis, int number):
+    """Zeros in the shape of `a` without an axis, or without any if that is EVERY."""
+    cdef cnp.npy_intp shape[64]
+    cdef int k, kept = 0
+    for k in range(cnp.PyArray_NDIM(a)):
+        if axis != EVERY and k != axis:
+            shape[kept] = cnp.PyArray_DIM(a, k)
+            kept += 1
+    return cnp.PyArray_ZEROS(kept, shape, number, 0)
 
 
-cdef bint add_parts(Addends *a, Py_ssize_t size) noexcept:
-    """Real and imaginary parts as one more axis, whose sums lie side by side; False where there is no room for it."""
-    if a.ndim == sizeof(a.shape) // sizeof(a.shape[0]):
-        return False
+cdef void add_parts(Addends *a, int dtype) noexcept:
+    """Real and imaginary parts as one more axis, whose sums lie side by side."""
+    a.dtype = F32 if dtype == C64 else F64
     a.shape[a.ndim] = 2
-    a.stride[a.ndim] = a.result[a.ndim] = size
+    a.stride[a.ndim] = a.result[a.ndim] = 4 if dtype == C64 else 8
     a.weight[a.ndim] = 0
     a.ndim += 1
-    return True
 
 
-cdef object total_of_integers(cnp.ndarray a, int dtype):
-    cdef Addends addends = addends_of(a, U64)
-    cdef int64_t result = 0
-    sum_all(&addends, cnp.PyArray_SIZE(a), STATES, <char *>&result)
-    cdef int number = cnp.NPY_ULONG if dtype in (U8, U16, U32, U64) else cnp.NPY_LONG
-    return PyArray_Scalar(&result, cnp.PyArray_DescrFromType(number), None)
+cdef int sum_all(const Addends *a, Py_ssize_t size, int dtype, cnp.ndarray result) except -1:
+    cdef char *sums = cnp.PyArray_BYTES(result)
+    cdef void *room = NULL
+    cdef int flags
+    if cnp.PyArray_NDIM(result):
+        room = PyMem_RawMalloc(ROOM_BYTES + 64)
+        if room == NULL:
+            raise MemoryError(f"psum: {ROOM_BYTES} bytes to sum in are not available")
+    cdef void *aligned = <void *>((<size_t>room + 63) & ~<size_t>63)
+    if size < LET_OTHERS_RUN:
+        flags = kernels.sum(a, dtype, sums, aligned)
+    else:
+        with nogil:
+            flags = kernels.sum(a, dtype, sums, aligned)
+    PyMem_RawFree(room)
+    return flags
 
 
 def short_cut_of_products(general):
@@ -127,10 +146,11 @@ def short_cut_of_sums(general):
 
     def psum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True, *, backend=None, workers=None):
         if (
-            type(a) is cnp.ndarray and axis is None and dtype is None and out is None and keepdims is False
+            type(a) is cnp.ndarray and dtype is None and out is None and keepdims is False
             and initial is zero and where is True and backend is None and workers is None
+            and (axis is None or (type(axis) is int and -MAX_DIMS <= axis < MAX_DIMS))
         ):
-            s = total(a)
+            s = total(a, EVERY if axis is None else axis)
             if s is not None:
                 return s
         return general(a, axis, dtype, out, keepdims, initial, where, backend=backend, workers=workers)

@@ -212,5 +212,18 @@ def test_every_instruction_set_gives_the_same_bits(name: str) -> None:
     assert finished.stdout.split() == [name, digest()], finished.stderr
 
 
+@pytest.mark.parametrize("name", _kernels.available())
+def test_folds_are_trusted_here(name: str) -> None:
+    """Otherwise all sums would still be right, by integers, and nothing would have tested the folds."""
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import parlinalg"],
+        env=os.environ | {"PARLINALG_SIMD": name},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
 def test_the_reference_of_products_is_right() -> None:
     assert dot(np.array([0.5, 2.0]), np.array([4.0, 0.25])) == Fraction(5, 2)

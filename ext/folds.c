@@ -38,7 +38,7 @@ INLINE void fold_row(const Form form, const int folds, const char *v, const char
     }
     f->zero |= (Words)(p == 0.0);
     fold_number(p, 0, folds - 2, S, M, one, f);
-    fold_number(product_error(x, y, p), 1, folds - 1, S, M, one, f);
+    fold_number(multiply_subtract(x, y, p), 1, folds - 1, S, M, one, f);
 }
 
 /* Whether a product is zero although neither factor is. */

@@ -23,14 +23,20 @@ static double element(int type, const char *p, int lane) {
 }
 
 static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
-    for (int t = 0; t < g->tallies; t++) reach_all(&g->tally[t]);
-    for (ptrdiff_t i = 0; i < rows_in(rows); i++)
-        for (int j = 0; j < LANES; j++) {
-            Tally *t = &g->tally[j % g->tallies];
-            const double x = element(f->type, row_of(rows, i), j);
-            if (f->weighted) add_product(t, x, element(F64, weights_of(rows, i), f->one_weight ? 0 : j));
-            else add_double(t, x);
+    for (int t = 0; t < g->tallies; t++) {
+        Tally *tally = &g->tally[t];
+        int64_t *const digit = tally->digit;
+        reach_all(tally);
+        expect_deposits(tally, 2 * LANES * rows_in(rows));
+        for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
+            const char *row = row_of(rows, i), *weights = f->weighted ? weights_of(rows, i) : NULL;
+            for (int j = t; j < LANES; j += g->tallies) {
+                const double x = element(f->type, row, j);
+                if (weights) add_product(tally, digit, x, element(F64, weights, f->one_weight ? 0 : j));
+                else add_double(tally, digit, x);
+            }
         }
+    }
 }
 
 /* ---- windows ---- */

@@ -49,21 +49,27 @@ static inline void normalise_tally(Tally *t) {
     t->deposits = 0;
 }
 
-/* Adds magnitude * 2^(position - bias), or subtracts it where sign is -1 and not 0, to three digits in use. */
-static inline void deposit(Tally *t, uint64_t magnitude, int64_t sign, int position) {
-    int64_t *d = t->digit + (position >> 5);
+/* Before so many deposits. */
+static inline void expect_deposits(Tally *t, ptrdiff_t count) {
+    if (t->deposits > MOST_DEPOSITS - count) normalise_tally(t);
+    t->deposits += (int)count;
+}
+
+/* Adds magnitude * 2^position units of the digits, or subtracts it where sign is -1 and not 0, to three of them. */
+static inline void deposit(int64_t *digit, uint64_t magnitude, int64_t sign, int position) {
+    int64_t *d = digit + (position >> 5);
     const int shift = position & 31;
     /* (v ^ sign) - sign is v or -v */
     d[0] += ((int64_t)(uint32_t)(magnitude << shift) ^ sign) - sign;
     d[1] += ((int64_t)(uint32_t)(magnitude >> 1 >> (31 - shift)) ^ sign) - sign;
     d[2] += ((int64_t)(magnitude >> 1 >> (63 - shift)) ^ sign) - sign;
-    if (++t->deposits == MOST_DEPOSITS) normalise_tally(t);
 }
 
 static inline void deposit_signed(Tally *t, int64_t value, int position) {
     const int64_t sign = value >> 63;
     reach(t, position >> 5, (position >> 5) + 3);
-    deposit(t, ((uint64_t)value ^ (uint64_t)sign) - (uint64_t)sign, sign, position);
+    expect_deposits(t, 1);
+    deposit(t->digit, ((uint64_t)value ^ (uint64_t)sign) - (uint64_t)sign, sign, position);
 }
 
 /* A float64: (-1)^sign * significand * 2^(exponent - 1075). */
@@ -87,15 +93,15 @@ static inline void count_special(Tally *t, int special, int64_t sign) {
     t->specials[special == NOT_A_NUMBER ? 0 : sign ? 2 : 1] += 1;
 }
 
-/* By integers only, of a tally with all digits in use. */
-static inline void add_double(Tally *t, double value) {
+/* By integers only, to a tally with all digits in use; one deposit. */
+static inline void add_double(Tally *t, int64_t *digit, double value) {
     const Parts p = parts_of(value);
     if (p.special) count_special(t, p.special, p.sign);
-    else if (p.significand) deposit(t, p.significand, p.sign, p.exponent - 1075 + t->bias);
+    else deposit(digit, p.significand, p.sign, p.exponent - 1075 + SUM_BIAS);
 }
 
-/* The same of a product, which is an integer of 106 bits times a power of two. */
-static inline void add_product(Tally *t, double x, double y) {
+/* The same of a product, which is an integer of 106 bits times a power of two; two deposits. */
+static inline void add_product(Tally *t, int64_t *digit, double x, double y) {
     const Parts p = parts_of(x), q = parts_of(y);
     const int64_t sign = p.sign ^ q.sign;
     if (p.special == NOT_A_NUMBER || q.special == NOT_A_NUMBER) {
@@ -103,11 +109,11 @@ static inline void add_product(Tally *t, double x, double y) {
     } else if (p.special || q.special) {
         count_special(t, INFINITE, sign);
         if (!p.significand || !q.significand) count_special(t, INFINITE, ~sign);   /* inf times 0 is invalid */
-    } else if (p.significand && q.significand) {
+    } else {
         const unsigned __int128 product = (unsigned __int128)p.significand * q.significand;
-        const int position = p.exponent + q.exponent - 2 * 1075 + t->bias;
-        deposit(t, (uint64_t)product, sign, position);
-        deposit(t, (uint64_t)(product >> 64), sign, position + 64);
+        const int position = p.exponent + q.exponent - 2 * 1075 + PRODUCT_BIAS;
+        deposit(digit, (uint64_t)product, sign, position);
+        deposit(digit, (uint64_t)(product >> 64), sign, position + 64);
     }
 }
 

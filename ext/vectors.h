@@ -61,35 +61,33 @@ static inline Words note_difference(Words found, Doubles a, Doubles b) {
 #endif
 }
 
-/* t - s, by the multipliers where there are any: they would have nothing to do otherwise */
-static inline Doubles difference(Doubles t, Doubles s, Doubles one) {
-#if defined(__AVX512F__)
-    return (Doubles)_mm512_fmsub_pd((__m512d)t, (__m512d)one, (__m512d)s);
-#elif defined(__FMA__)
-    return (Doubles)_mm256_fmsub_pd((__m256d)t, (__m256d)one, (__m256d)s);
-#else
-    (void)one;
-    return t - s;
-#endif
-}
-
-/* x * y - p, rounded once */
-static inline Doubles product_error(Doubles x, Doubles y, Doubles p) {
-#if defined(__AVX512F__)
-    return (Doubles)_mm512_fmsub_pd((__m512d)x, (__m512d)y, (__m512d)p);
-#elif defined(__FMA__)
-    return (Doubles)_mm256_fmsub_pd((__m256d)x, (__m256d)y, (__m256d)p);
-#else
-    Doubles e;
-    for (int j = 0; j < LANES; j++) e[j] = __builtin_fma(x[j], y[j], -p[j]);
-    return e;
-#endif
-}
-
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 enum { HAS_FMA = 1 };
 #else
 enum { HAS_FMA = 0 };
 #endif
+
+/* x * y - z, rounded once: of z = x * y it is the error. */
+static inline Doubles multiply_subtract(Doubles x, Doubles y, Doubles z) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_fmsub_pd((__m512d)x, (__m512d)y, (__m512d)z);
+#elif defined(__FMA__)
+    return (Doubles)_mm256_fmsub_pd((__m256d)x, (__m256d)y, (__m256d)z);
+#else
+    Doubles r;
+    for (int j = 0; j < LANES; j++) r[j] = __builtin_fma(x[j], y[j], -z[j]);
+    return r;
+#endif
+}
+
+/* t - s, by the multipliers of processors that have them apart: these would have nothing to do otherwise. */
+static inline Doubles difference(Doubles t, Doubles s, Doubles one) {
+#if defined(__FMA__)
+    return multiply_subtract(t, one, s);
+#else
+    (void)one;
+    return t - s;
+#endif
+}
 
 #endif

@@ -88,11 +88,7 @@ def plan_matvec(
     """
     _need_dimensions("matvec", ("A", A_shape, 2), ("x", x_shape, 1))
     *batch, m, n = A_shape
-    if x_shape[-1] != n:
-        raise ValueError(f"matvec: x has shape {x_shape}; A has shape {A_shape}, so x must have {(*x_shape[:-1], n)}")
-    return _product(
-        "matvec", ("A", A_shape, batch, A_dtype), ("x", x_shape, x_shape[:-1], x_dtype), (m, n), dtype, exact
-    )
+    return _product("matvec", ("A", A_shape, batch, A_dtype), ("x", x_shape, x_dtype), (m, n), dtype, exact)
 
 
 @lru_cache(maxsize=1024)
@@ -107,11 +103,7 @@ def plan_vecmat(
     """Plan ``conj(x) @ A`` as the product of the transpose of A; otherwise as `plan_matvec`."""
     _need_dimensions("vecmat", ("A", A_shape, 2), ("x", x_shape, 1))
     *batch, m, n = A_shape
-    if x_shape[-1] != m:
-        raise ValueError(f"vecmat: x has shape {x_shape}; A has shape {A_shape}, so x must have {(*x_shape[:-1], m)}")
-    return _product(
-        "vecmat", ("A", A_shape, batch, A_dtype), ("x", x_shape, x_shape[:-1], x_dtype), (n, m), dtype, exact
-    )
+    return _product("vecmat", ("A", A_shape, batch, A_dtype), ("x", x_shape, x_dtype), (n, m), dtype, exact)
 
 
 @lru_cache(maxsize=1024)
@@ -125,11 +117,8 @@ def plan_vecdot(
 ) -> MatvecPlan:
     """Plan ``sum(conj(x) * y)`` along the last axis as products of one row; otherwise as `plan_matvec`."""
     _need_dimensions("vecdot", ("x", x_shape, 1), ("y", y_shape, 1))
-    n = x_shape[-1]
-    if y_shape[-1] != n:
-        raise ValueError(f"vecdot: y has shape {y_shape}; x has shape {x_shape}, so y must have {(*y_shape[:-1], n)}")
-    x, y = ("x", x_shape, x_shape[:-1], x_dtype), ("y", y_shape, y_shape[:-1], y_dtype)
-    return _product("vecdot", y, x, (1, n), dtype, exact)
+    *batch, n = y_shape
+    return _product("vecdot", ("y", y_shape, batch, y_dtype), ("x", x_shape, x_dtype), (1, n), dtype, exact)
 
 
 def _need_dimensions(function: str, *operands: tuple[str, Shape, int]) -> None:
@@ -139,20 +128,26 @@ def _need_dimensions(function: str, *operands: tuple[str, Shape, int]) -> None:
             raise ValueError(f"{function}: {name} {what}; it must have at least {least} dimension{'s' * (least > 1)}")
 
 
-Operand = tuple[str, Shape, Sequence[int], np.dtype]  # name, shape, leading dimensions, dtype
-
-
 def _product(
-    function: str, A: Operand, x: Operand, size: tuple[int, int], dtype: np.dtype | None, exact: bool
+    function: str,
+    matrix: tuple[str, Shape, Sequence[int], np.dtype],  # name, shape, leading dimensions, dtype
+    vector: tuple[str, Shape, np.dtype],
+    size: tuple[int, int],
+    dtype: np.dtype | None,
+    exact: bool,
 ) -> MatvecPlan:
-    batch = _broadcast(A[2], x[2])
+    (A, A_shape, A_batch, A_dtype), (x, x_shape, x_dtype) = matrix, vector
+    if x_shape[-1] != size[1]:
+        fitting = (*x_shape[:-1], size[1])
+        raise ValueError(f"{function}: {x} has shape {x_shape}; {A} has shape {A_shape}, so {x} must have {fitting}")
+    batch = _broadcast(A_batch, x_shape[:-1])
     if batch is None:
         raise ValueError(
-            f"{function}: the leading dimensions of {A[0]} {A[1]} and {x[0]} {x[1]} do not broadcast together"
+            f"{function}: the leading dimensions of {A} {A_shape} and {x} {x_shape} do not broadcast together"
         )
-    natives = [operand[3].newbyteorder("=") for operand in (A, x)]
+    natives = A_dtype.newbyteorder("="), x_dtype.newbyteorder("=")
     loop = np.result_type(*natives) if dtype is None else _numeric(function, dtype)
-    for (name, *_), given in zip((A, x), natives, strict=True):
+    for name, given in zip((A, x), natives, strict=True):
         if not np.can_cast(given, loop, "same_kind"):
             raise TypeError(
                 f"{function}: {name} has dtype {given}, which cannot be cast to dtype={loop} by the rule 'same_kind'"

@@ -37,6 +37,42 @@ PUBLIC: list[tuple[list[float], float]] = [
         + [7.645295562778372e-298, 3.395189016861822e-103, -2.6331611115768973e-149],
         -math.inf,
     ),
+    ([0.1], 0.1),
+    ([0.1, -0.1], 0),
+    (
+        [-1.1442589134409902e308, 9.593842098384855e138, 4.494232837155791e307]
+        + [-1.3482698511467367e308, 4.494232837155792e307],
+        -1.5936821971565685e308,
+    ),
+    (
+        [-1.1442589134409902e308, 4.494232837155791e307, -1.3482698511467367e308, 4.494232837155792e307],
+        -1.5936821971565687e308,
+    ),
+    (
+        [9.593842098384855e138, -6.948356297254111e307, -1.3482698511467367e308, 4.494232837155792e307],
+        -1.5936821971565685e308,
+    ),
+    ([-2.534858246857893e115, 8.988465674311579e307, 8.98846567431158e307], LARGEST),
+    ([1.3588124894186193e308, 1.4803986201152006e223, 6.741349255733684e307], math.inf),
+    ([6.741349255733684e307, 1.7976931348623155e308, -7.388327292663961e41], math.inf),
+    ([-1.9807040628566093e28, LARGEST, 9.9792015476736e291], LARGEST),
+    ([-1.0214557991173964e61, LARGEST, 8.98846567431158e307, -8.988465674311579e307], LARGEST),
+    (
+        [LARGEST, 7.999999999999999, -1.908963895403937e-230, 1.6445950082320264e292, 2.0734856707605806e205],
+        math.inf,
+    ),
+    ([6.197409167220438e-223, -9.979201547673601e291, -LARGEST], -math.inf),
+    (
+        [4.49423283715579e307, 8.944251746776101e307, -0.0002441406250000001, 1.1752060710043817e308]
+        + [4.940846717201632e292, -1.6836699406454528e308],
+        8.353845887521184e307,
+    ),
+    (
+        [8.988465674311579e307, 7.999999999999998, 7.029158107234023e-308, -2.2303483759420562e-172]
+        + [-LARGEST, -8.98846567431158e307],
+        -LARGEST,
+    ),
+    ([8.98846567431158e307, 8.98846567431158e307], math.inf),
     ([LARGEST, LARGEST, -LARGEST], LARGEST),
     ([LARGEST, 2.0**970, -SMALLEST], LARGEST),
     ([LARGEST, 2.0**970], math.inf),
@@ -55,6 +91,7 @@ PUBLIC: list[tuple[list[float], float]] = [
         [2.0**n - 2.0 ** (n + 50) + 2.0 ** (n + 52) for n in range(-1074, 972, 2)] + [-(2.0**1022)],
         float.fromhex("0x1.5555555555555p+970"),
     ),
+    ([1.7 ** (n + 1) - 1.7**n for n in range(1000)] + [-(1.7**1000)], -1.0),
 ]
 
 
@@ -70,9 +107,10 @@ def cancelling(rng: np.random.Generator, n: int) -> Array:
 
 
 def ties(rng: np.random.Generator, n: int) -> Array:
-    """Halfway between two numbers, but for the smallest one on either side, or neither."""
+    """Halfway between two numbers of some precision, but for a smaller one on either side, or none."""
+    bits = int(rng.choice([53, 24, 11]))
     values = np.zeros(max(n, 3))
-    values[:3] = [1.0, 2.0**-53, rng.choice([SMALLEST, -SMALLEST, 0.0])]
+    values[:3] = [1.0, 2.0**-bits, rng.choice([SMALLEST, 2.0 ** -rng.integers(bits + 1, 300)]) * rng.integers(-1, 2)]
     return np.asarray(rng.permutation(values) * rng.choice([-1.0, 1.0]))
 
 
@@ -104,6 +142,13 @@ def growing(rng: np.random.Generator, n: int) -> Array:
     """Magnitudes from 2**-1000 to 2**1000 along the array, or back."""
     exponents = np.linspace(-1000, 1000, n).astype(int)[:: rng.choice([-1, 1])]
     return np.asarray(np.ldexp(rng.standard_normal(n), exponents))
+
+
+def changing(rng: np.random.Generator, n: int) -> Array:
+    """Stretches of easy numbers, of hopelessly spread ones, and of other magnitudes: windows come and go."""
+    stretches = (np.arange(n) // int(rng.choice([300, 5000, 40_000]))) % 4
+    reach, middle = np.array([0, 900, 0, 60])[stretches], np.array([0, 0, 300, -200])[stretches]
+    return np.asarray(np.ldexp(rng.standard_normal(n), middle + np.rint(rng.uniform(-1, 1, n) * reach).astype(int)))
 
 
 def subnormal(rng: np.random.Generator, n: int) -> Array:
@@ -143,6 +188,7 @@ GENERATORS: dict[str, Generator] = {
     "one outlier": one_outlier_per_block,
     "one tiny": tiny_among_ones,
     "growing": growing,
+    "changing": changing,
     "subnormal": subnormal,
     "zeros": zeros,
     "full chains": full_chains,
@@ -152,6 +198,8 @@ GENERATORS: dict[str, Generator] = {
 # Tails of vectors, and both sides of the blocks in which sums are folded.
 LENGTHS = [0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 127, 255, 256, 257, 511, 513, 1023, 1024, 1025, 2047, 2048, 2049]
 LONG = [4095, 4097, 10_001]
+# Beyond what folds hold before they are emptied, and the blocks after which a hard stretch is taken to be over.
+VERY_LONG = [70_001, 300_001]
 
 
 def dot(x: Array, y: Array) -> Fraction:
@@ -179,6 +227,16 @@ def ill_conditioned_dot(rng: np.random.Generator, n: int, condition: float) -> t
         total += Fraction(x[i]) * Fraction(y[i])
     order = rng.permutation(n)
     return x[order], y[order]
+
+
+def rounding_errors(power: int, bits: int, count: int) -> tuple[Array, Array]:
+    """Factors of products near 2**power, and what takes their rounded values away: the dot product is what is left.
+
+    Each product is (1 + 2**-bits)**2, of few bits, whose error is 2**(power - 2 bits): alone it may underflow.
+    """
+    factor = 1 + 2.0**-bits
+    a, b = math.ldexp(factor, power // 2), math.ldexp(factor, power - power // 2)
+    return np.array([a, -a * b] * count), np.array([b, 1.0] * count)
 
 
 def condition_of(x: Array, y: Array) -> float:

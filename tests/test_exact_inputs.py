@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,20 +22,26 @@ from exact_inputs import (
     LENGTHS,
     LONG,
     PUBLIC,
+    VERY_LONG,
     as_dtype,
     condition_of,
     dot,
     ill_conditioned_dot,
+    rounding_errors,
 )
 from parlinalg import _kernels, matvec, psum, vecdot, vecmat
+from parlinalg.backends import Process
 from parlinalg.testing import strategies as draw
 from parlinalg.testing.checks import require_same_bits
 from parlinalg.testing.oracle import exact_matvec, exact_sum, round_to
+from parlinalg.testing.strategies import LAYOUTS, lay_out
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered")
 OPENMP = _kernels.openmp_version() != ""
 CALLS = [("numpy", 1), *([("openmp", workers) for workers in (1, 2, 3, 5)] if OPENMP else [])]
 FLOATS = ("float64", "float32", "float16")
+DTYPES = (*FLOATS, "complex128", "complex64")
+HARDEST = ("normal", "spread 40", "spread 1000", "one outlier", "one tiny", "changing", "full chains", "subnormal")
 
 
 def check_sum(a: Any, axis: Any = None) -> None:
@@ -56,13 +64,55 @@ def test_public_vectors(number: int) -> None:
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-@pytest.mark.parametrize("dtype", [*FLOATS, "complex128", "complex64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_sums_of_all_lengths(name: str, dtype: str) -> None:
     rng = np.random.default_rng(list(GENERATORS).index(name))
     for n in LENGTHS if dtype in ("float64", "float32") else LENGTHS[::3]:
         check_sum(as_dtype(GENERATORS[name](rng, n), dtype))
     for n in LONG:
         check_sum(as_dtype(GENERATORS[name](rng, n), dtype))
+
+
+@pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_ties_with_a_remainder_of_any_size(dtype: str, odd: bool) -> None:
+    info = np.finfo(dtype)
+    below = np.ldexp(1.0, np.arange(info.minexp - info.nmant, -info.nmant - 2))
+    remainders = np.concatenate([below, -below])
+    rows = np.empty((remainders.size, 3), dtype)
+    rows[:, 0], rows[:, 1], rows[:, 2] = 1 + odd * info.eps, info.eps / 2, remainders
+    check_sum(rows, 1)
+    check_sum(np.asfortranarray(rows), 1)
+    ones = np.ones(3, dtype)
+    for row, expected in zip(rows, exact_sum(rows, 1).value, strict=True):
+        require_same_bits(psum(row), expected, row)
+        require_same_bits(vecdot(row, ones, exact=True), expected, row)
+
+
+@pytest.mark.parametrize("name", HARDEST)
+@pytest.mark.parametrize("n", VERY_LONG)
+def test_very_long_sums(name: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    check_sum(GENERATORS[name](rng, n))
+    check_sum(as_dtype(GENERATORS[name](rng, n // 2 * 2), "complex64"))
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Process]:
+    with Process() as backend:
+        yield backend
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_processes_add_the_same(process: Process, name: str) -> None:
+    rng = np.random.default_rng(list(GENERATORS).index(name))
+    for n, dtype in [(1, "float64"), (2049, "float64"), (10_001, "float32"), (4096, "complex128")]:
+        a = as_dtype(GENERATORS[name](rng, n), dtype)
+        for signed in (a, -a):
+            require_same_bits(psum(signed, backend=process, workers=2), exact_sum(signed).value, (n, dtype))
+    square = np.resize(GENERATORS[name](rng, 2000), (50, 40))
+    for axis in (0, 1):
+        require_same_bits(psum(square, axis, backend=process, workers=2), exact_sum(square, axis).value, axis)
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -74,6 +124,17 @@ def test_sums_along_axes(name: str) -> None:
             a = as_dtype(np.resize(values, shape), dtype)
             for axis in axes:
                 check_sum(a, axis)
+
+
+@pytest.mark.parametrize("name", HARDEST)
+@pytest.mark.parametrize("dtype", ["float64", "float16", "complex64"])
+def test_many_short_rows_and_few_long_columns(name: str, dtype: str) -> None:
+    rng = np.random.default_rng(list(GENERATORS).index(name))
+    for shape, axis in [((4100, 3), 0), ((300, 17), 1), ((3, 515), 0), ((2100, 18), 0)]:
+        size = 2 * int(np.prod(shape))
+        a = as_dtype(GENERATORS[name](rng, size), dtype)[: size // 2].reshape(shape)
+        check_sum(a, axis)
+        check_sum(lay_out(a, str(rng.choice(list(LAYOUTS)))), axis)
 
 
 def test_columns_of_different_scales_side_by_side() -> None:
@@ -120,6 +181,28 @@ def test_order_split_negation_and_layout_change_nothing(
     require_same_bits(merged[()], total, "split")
 
 
+@given(
+    seed=draw.seeds(),
+    name=st.sampled_from(sorted(GENERATORS)),
+    dtype=st.sampled_from(DTYPES),
+    n=st.integers(1, 3000),
+    layout=st.sampled_from(sorted(LAYOUTS)),
+    calls=st.tuples(st.sampled_from(CALLS), st.sampled_from(CALLS)),
+)
+@settings(deadline=None)
+def test_any_two_backends_and_layouts_agree(
+    seed: np.random.Generator, name: str, dtype: str, n: int, layout: str, calls: Any
+) -> None:
+    a = as_dtype(GENERATORS[name](seed, 2 * n), dtype)
+    (backend, workers), (other, others) = calls
+    with np.errstate(all="ignore"):
+        total = psum(a, backend=backend, workers=workers)
+        same = psum(lay_out(seed.permutation(a), layout), backend=other, workers=others)
+        opposite = psum(lay_out(-a, layout), backend=other, workers=others)
+        require_same_bits(same, total, (calls, layout))
+        require_same_bits(opposite, -total + np.zeros((), dtype)[()], (calls, layout, "negated"))
+
+
 @given(seed=draw.seeds(), power=st.integers(-400, 400), n=st.integers(1, 3000))
 @settings(deadline=None)
 def test_scaling_by_a_power_of_two_scales_the_sum(seed: np.random.Generator, power: int, n: int) -> None:
@@ -130,15 +213,34 @@ def test_scaling_by_a_power_of_two_scales_the_sum(seed: np.random.Generator, pow
 # Products
 
 
+def rounded(value: Fraction) -> Any:
+    return round_to(value.numerator, 1 - value.denominator.bit_length(), np.dtype(float))[0]
+
+
+@pytest.mark.parametrize("bits", range(27, 53))
+def test_no_error_of_a_product_underflows(bits: int) -> None:
+    for power in range(-1022, -900):
+        x, y = rounding_errors(power, bits, 4)
+        expected = rounded(dot(x, y))
+        require_same_bits(vecdot(x, y, exact=True), expected, (power, bits))
+        require_same_bits(vecdot(x, -y, exact=True), -expected, (power, bits))
+        require_same_bits(matvec(np.stack([x, -x]), y, exact=True)[0], expected, (power, bits))
+
+
+@pytest.mark.parametrize("exponent", [10, 20, 50, 100, 150, 200])
+def test_the_condition_is_what_is_asked_for(exponent: int) -> None:
+    rng = np.random.default_rng(exponent)
+    for n in (100, 1023, 1025):  # fewer than 20 numbers cannot cancel so much: each takes away 53 bits at most
+        x, y = ill_conditioned_dot(rng, n, 10.0**exponent)
+        assert -3 < math.log10(condition_of(x, y)) - exponent < 5
+
+
 @pytest.mark.parametrize("exponent", [0, 10, 20, 50, 100, 150, 200])
 def test_ill_conditioned_dot_products(exponent: int) -> None:
     rng = np.random.default_rng(exponent)
     for n in (6, 100, 1023, 1025):
         x, y = ill_conditioned_dot(rng, n, 10.0**exponent)
-        if exponent and n > 6:  # each step cancels 53 bits at most
-            assert condition_of(x, y) > 10.0 ** (exponent * 0.9)
-        value = dot(x, y)
-        expected = round_to(value.numerator, 1 - value.denominator.bit_length(), np.dtype(float))[0]
+        expected = rounded(dot(x, y))
         for backend, workers in CALLS:
             options: dict[str, Any] = {"exact": True, "backend": backend, "workers": workers}
             require_same_bits(vecdot(x, y, **options), expected, (n, backend, workers))
@@ -182,19 +284,25 @@ def test_products_that_underflow_or_overflow_on_the_way() -> None:
 # Instruction sets
 
 
+def computed(a: Any, square: Any) -> Iterator[Any]:
+    """Sums and products of every form."""
+    for dtype in DTYPES:
+        cast, matrix = as_dtype(a, dtype), as_dtype(square.ravel(), dtype)
+        yield from (psum(cast), psum(cast[::-3]), vecdot(cast, cast[::-1], exact=True))
+        matrix = matrix.reshape(-1, square.shape[1])
+        yield from (psum(matrix, 0), psum(matrix, 1), psum(np.asfortranarray(matrix), 0))
+        yield from (matvec(matrix, matrix[0], exact=True), vecmat(matrix[:, 0], matrix, exact=True))
+
+
 def digest() -> str:
-    """Of the bits of many sums and products."""
+    """Of the bits of many sums and products, whose lengths leave each possible rest beside vectors and blocks."""
     rng = np.random.default_rng(7)
     bits = hashlib.sha256()
     for make in GENERATORS.values():
-        a = make(rng, 6000)
-        square = np.resize(a, (60, 100))
-        with np.errstate(all="ignore"):
-            results = [psum(a), psum(as_dtype(a, "f4")), psum(square, 0), psum(square, 1), psum(a[::-3])]
-            results += [matvec(square, square[0], exact=True), vecmat(square[:, 0], square, exact=True)]
-            results += [matvec(square + 1j * square[::-1], square[0], exact=True)]
-        for result in results:
-            bits.update(np.asarray(result).tobytes())
+        for n in (*LENGTHS[1:], *LONG):
+            with np.errstate(all="ignore"):
+                for result in computed(make(rng, n), np.resize(make(rng, 2 * n), (34, 1 + n % 37))):
+                    bits.update(np.asarray(result).tobytes())
     return bits.hexdigest()
 
 

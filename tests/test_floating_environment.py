@@ -45,6 +45,33 @@ def results(given: list[tuple[Any, Any, Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("backend", "workers"), CALLS)
+def test_each_call_restores_the_mode(mode: str, backend: str, workers: int) -> None:
+    a = np.array([5e-324, 1.0, 2.0**-53] * 2000)
+    square = a.reshape(60, 100)
+    for call in (
+        lambda: psum(a, backend=backend, workers=workers),
+        lambda: psum(square, 0, backend=backend, workers=workers),
+        lambda: matvec(square, square[0], exact=True, backend=backend, workers=workers),
+    ):
+        with environment(mode):
+            call()
+            after = control()
+        assert after == MODES[mode] & BITS
+
+
+def test_the_helper_restores_what_was_set_before_even_after_an_error() -> None:
+    before = control()
+    with pytest.raises(ZeroDivisionError), environment("round up"):
+        raise ZeroDivisionError
+    assert control() == before
+    with environment("round down"):
+        with environment("flush to zero"):
+            pass
+        assert control() == MODES["round down"] & BITS
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_no_mode_changes_a_bit(mode: str) -> None:
     with np.errstate(all="ignore"):
         given = inputs()

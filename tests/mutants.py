@@ -136,7 +136,7 @@ MUTANTS = (
     Mutant(
         "folds: errors of products lost",
         "ext/folds.c",
-        "fold_number(product_error(x, y, p), 1,",
+        "fold_number(multiply_subtract(x, y, p), 1,",
         "fold_number(p - p, 1,",
     ),
     Mutant(

@@ -199,7 +199,7 @@ GENERATORS: dict[str, Generator] = {
 LENGTHS = [0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 127, 255, 256, 257, 511, 513, 1023, 1024, 1025, 2047, 2048, 2049]
 LONG = [4095, 4097, 10_001]
 # Beyond what folds hold before they are emptied, and the blocks after which a hard stretch is taken to be over.
-VERY_LONG = [70_001, 300_001]
+VERY_LONG = [70_001, 700_001]
 
 
 def dot(x: Array, y: Array) -> Fraction:

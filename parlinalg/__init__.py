@@ -4,9 +4,11 @@ from . import _load  # noqa: F401  first: it loads what the others import
 from .api import explain, matvec, vecdot, vecmat
 from .compare import Comparison, compare
 from .dispatch import set_backend
+from .distributed import DistributedArray
 from .errors import BackendError, BackendUnavailable, ClosedError, ParlinalgError
-from .operators import Operator, operator
+from .operators import Operator
 from .partial import PartialSum
+from .placing import operator
 from .registry import BackendInfo, backends
 from .sums import psum
 from .workers import default_workers
@@ -19,6 +21,7 @@ __all__ = [
     "BackendUnavailable",
     "ClosedError",
     "Comparison",
+    "DistributedArray",
     "Operator",
     "ParlinalgError",
     "PartialSum",

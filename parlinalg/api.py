@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from . import _small
 from ._kernels import ieee754
 from .backends._base import Backend
-from .dispatch import Choice, choose
+from .dispatch import Choice, choose, collective, engage
 from .operands import as_dtype, as_operand, check_out, may_overlap
 from .plan import MatvecPlan, plan_matvec, plan_vecdot, plan_vecmat
 from .split import pieces
@@ -23,6 +23,7 @@ CAST_AT_A_TIME = 1 << 18  # elements of A that are cast at a time: 2 MB of float
 
 
 @_small.short_cut_of_products
+@collective
 def matvec(
     A: ArrayLike,
     x: ArrayLike,
@@ -101,7 +102,7 @@ def matvec(
     A = as_operand("matvec", "A", A)
     x = as_operand("matvec", "x", x)
     plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, as_dtype("matvec", dtype), bool(exact))
-    choice = choose(plan, backend, workers)
+    choice = engage("matvec", plan, backend, workers)
     if out is None:
         out = np.empty(plan.shape, plan.dtype)
         _multiply(plan, choice, A, x, out)
@@ -143,6 +144,7 @@ def _call(plan: MatvecPlan, choice: Choice, A: Array, x: Array, out: Array) -> N
         choice.backend.matvec(A, x, out, choice.workers)
 
 
+@collective
 def vecmat(
     x: ArrayLike,
     A: ArrayLike,
@@ -177,11 +179,12 @@ def vecmat(
     x = as_operand("vecmat", "x", x)
     A = as_operand("vecmat", "A", A)
     plan = plan_vecmat(x.shape, x.dtype, A.shape, A.dtype, as_dtype("vecmat", dtype), bool(exact))
-    choice = choose(plan, backend, workers)
+    choice = engage("vecmat", plan, backend, workers)
     given = np.empty(plan.shape, plan.dtype) if out is None else out
     return _multiply_into("vecmat", plan, choice, A.mT, _conjugate(x), given)
 
 
+@collective
 def vecdot(
     x: ArrayLike,
     y: ArrayLike,
@@ -219,7 +222,7 @@ def vecdot(
     x = as_operand("vecdot", "x", x)
     y = as_operand("vecdot", "y", y)
     plan = plan_vecdot(x.shape, x.dtype, y.shape, y.dtype, as_dtype("vecdot", dtype), bool(exact))
-    choice = choose(plan, backend, workers)
+    choice = engage("vecdot", plan, backend, workers)
     rows = y[..., np.newaxis, :]
     if out is None:
         return _multiply_into("vecdot", plan, choice, rows, _conjugate(x), np.empty(plan.shape, plan.dtype))[..., 0][()]

@@ -18,7 +18,7 @@ from .api import explain, matvec
 from .backends._base import Backend
 from .errors import BackendUnavailable
 from .operands import as_operand
-from .operators import operator
+from .placing import operator
 from .plan import plan_matvec
 from .profile import free_memory, read_bandwidth
 from .reference import deviation, reference

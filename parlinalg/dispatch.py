@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextvars import ContextVar, Token
+from functools import wraps
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from . import _small
 from .backends._base import Backend
@@ -14,7 +16,12 @@ from .plan import MatvecPlan, SumPlan
 from .registry import backend_class, default_instance, usable
 from .workers import default_workers, resolve_workers
 
-__all__ = ["Choice", "choose", "set_backend"]
+if TYPE_CHECKING:
+    from .backends._mpi import MPI
+
+__all__ = ["Choice", "choose", "collective", "engage", "set_backend", "tell", "with_ranks"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Elements of A below which a parallel region costs more than it saves (docs: measurements, "where threads pay").
 SERIAL_MATVEC = 200_000
@@ -108,6 +115,58 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
     if refusal is not None:
         raise BackendUnavailable(f"backend {chosen.name!r} cannot run this call: {refusal}")
     return Choice(chosen, _count(chosen, workers), reason)
+
+
+def engage(
+    function: str, plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: int | None, *details: object
+) -> Choice:
+    """`choose`, and let the ranks of the backend, if it has any, agree that they make the same call.
+
+    `details` are what decides about the steps of the `function`, besides the plan.
+    """
+    choice = choose(plan, backend, workers)
+    if choice.backend.collective:
+        choice.backend.agree(f"{function} {details}: {plan}, {choice.workers} workers")
+    return choice
+
+
+def with_ranks(function: str, backend: str | Backend | None) -> MPI:
+    """The instance of the mpi backend that is asked for.
+
+    Raises
+    ------
+    BackendUnavailable
+        If another one is.
+    """
+    chosen = _instance("auto" if backend is None else backend)
+    if chosen is None or not chosen.collective:
+        name = "auto" if chosen is None else chosen.name
+        raise BackendUnavailable(f"{function}: backend {name!r} has no ranks. Use backend='mpi', or an instance of MPI")
+    return cast("MPI", chosen)
+
+
+def tell(error: Exception, backend: str | Backend | None) -> None:
+    """Let the ranks of the backend of a call know that it raises `error` here."""
+    if backend is None:
+        backend = _default.get()[0] or os.environ.get("PARLINALG_BACKEND")
+    if isinstance(backend, str):
+        backend = default_instance(backend) if backend == "mpi" and usable(backend) else None
+    if isinstance(backend, Backend):
+        backend.tell(error)
+
+
+def collective(function: F) -> F:
+    """A public function that tells the other ranks, if its backend has any, of what it raises."""
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except Exception as error:
+            tell(error, options.get("backend"))
+            raise
+
+    return cast(F, call)
 
 
 def _instance(backend: str | Backend) -> Backend | None:

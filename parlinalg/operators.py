@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .backends._base import Backend, Resident
-from .dispatch import Choice, choose
+from .backends._base import Resident
+from .dispatch import Choice
+from .distributed import DistributedArray
 from .errors import ClosedError
 from .operands import as_operand
 from .plan import MatvecPlan, plan_matvec
 
-__all__ = ["Operator", "Stats", "operator"]
+__all__ = ["Account", "Operator", "Stats"]
 
 Array = NDArray[Any]
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,10 @@ class Stats:
         return self.calls * self.bytes_placed / self.seconds / 1e9 if self.seconds else 0.0
 
 
-class _Account:
-    """Counts what the views of one placed matrix do; closes it once."""
+class Account:
+    """Places a matrix, counts what its views do, and closes it once."""
 
-    def __init__(self, A: Array, choice: Choice, exact: bool) -> None:
+    def __init__(self, A: Array, choice: Choice, exact: bool, place: Callable[[], Resident]) -> None:
         self.choice = choice
         self.exact = exact
         self.nbytes = A.nbytes
@@ -50,7 +53,7 @@ class _Account:
         self.seconds = 0.0
         self._resident: Resident | None = None  # stays so where placing fails
         start = time.perf_counter()
-        self._resident = choice.backend.place(A, choice.workers)
+        self._resident = place()
         self.seconds_placing = time.perf_counter() - start
 
     @property
@@ -68,6 +71,20 @@ class _Account:
         self.close()
 
 
+def _tells(method: Method) -> Method:
+    """A product that tells the other ranks, if the backend has any, of what it raises."""
+
+    @wraps(method)
+    def call(self: Operator, x: Any) -> Any:
+        try:
+            return method(self, x)
+        except Exception as error:
+            self._account.choice.backend.tell(error)
+            raise
+
+    return cast(Method, call)
+
+
 class Operator:
     """A matrix on the workers of a backend; made by `operator`.
 
@@ -77,7 +94,7 @@ class Operator:
 
     __array_ufunc__ = None  # so that ``array @ operator`` comes to __rmatmul__
 
-    def __init__(self, account: _Account, shape: tuple[int, int], dtype: np.dtype, form: str = "A") -> None:
+    def __init__(self, account: Account, shape: tuple[int, int], dtype: np.dtype, form: str = "A") -> None:
         self._account = account
         self._form = form  # "A", "A.T", "A.H" or "conj(A)"
         self.shape = shape
@@ -85,59 +102,61 @@ class Operator:
 
     ndim = 2
 
-    def matvec(self, x: ArrayLike) -> Array:
+    @_tells
+    def matvec(self, x: ArrayLike | DistributedArray) -> Any:
         """``A @ x``.
 
         Parameters
         ----------
-        x : array_like, shape (n,) or (n, 1)
+        x : array_like, shape (n,) or (n, 1); or DistributedArray, shape (n,)
+            The latter on the mpi backend, distributed as the columns of the operator are.
 
         Returns
         -------
-        ndarray, shape (m,) or (m, 1)
-            Of the dtype that NumPy promotes those of A and x to.
+        ndarray, shape (m,) or (m, 1); or DistributedArray, shape (m,)
+            As x is. Of the dtype that NumPy promotes those of A and x to.
 
         Raises
         ------
         ClosedError
             After `close`.
         """
+        if isinstance(x, DistributedArray):
+            return self._product_of_parts("matvec", x, 1)
         vector = as_operand("matvec", "x", x)
         column = vector.shape == (self.shape[1], 1)
         plan = self._plan(vector.shape[:1] if column else vector.shape, vector.dtype)
         out = np.empty(plan.shape, plan.dtype)
-        self._multiply(vector[:, 0] if column else vector, out)
+        self._multiply(self._account.resident, vector[:, 0] if column else vector, out)
         return out[:, np.newaxis] if column else out
 
-    def rmatvec(self, x: ArrayLike) -> Array:
+    def rmatvec(self, x: ArrayLike | DistributedArray) -> Any:
         """``A.conj().T @ x``; as `matvec`, with m and n exchanged."""
         return self.H.matvec(x)
 
-    def matmat(self, X: ArrayLike) -> Array:
+    @_tells
+    def matmat(self, X: ArrayLike | DistributedArray) -> Any:
         """``A @ X``.
 
         Parameters
         ----------
-        X : array_like, shape (n, k)
+        X : array_like or DistributedArray, shape (n, k)
 
         Returns
         -------
-        ndarray, shape (m, k)
+        ndarray or DistributedArray, shape (m, k)
         """
+        if isinstance(X, DistributedArray):
+            return self._product_of_parts("matmat", X, 2)
         matrix = as_operand("matmat", "X", X)
         if matrix.ndim != 2 or matrix.shape[0] != self.shape[1]:
             raise ValueError(f"matmat: X has shape {matrix.shape}; the operator has shape {self.shape}")
-        out = np.empty((self.shape[0], matrix.shape[1]), self._plan(matrix.shape[:1], matrix.dtype).dtype)
-        if self._form != "A":
-            for column in range(matrix.shape[1]):
-                self._multiply(matrix[:, column], out[:, column])
-            return out
-        start = time.perf_counter()
-        self._account.resident.matmat(matrix, out, **self._options(out))
-        self._count(start, matrix.shape[1])
+        plan = self._plan(matrix.shape[:1], matrix.dtype, matrix.shape[1])
+        out = np.empty((self.shape[0], matrix.shape[1]), plan.dtype)
+        self._multiply_matrix(self._account.resident, matrix, out)
         return out
 
-    def rmatmat(self, X: ArrayLike) -> Array:
+    def rmatmat(self, X: ArrayLike | DistributedArray) -> Any:
         """``A.conj().T @ X``; as `matmat`, with m and n exchanged."""
         return self.H.matmat(X)
 
@@ -151,11 +170,13 @@ class Operator:
         """The conjugate transpose, as a view of the same placed matrix."""
         return self._view({"A": "A.H", "A.H": "A", "A.T": "conj(A)", "conj(A)": "A.T"}, self.shape[::-1])
 
-    def __matmul__(self, other: ArrayLike) -> Array:
+    def __matmul__(self, other: ArrayLike | DistributedArray) -> Any:
+        if isinstance(other, DistributedArray):
+            return self.matmat(other) if other.ndim == 2 else self.matvec(other)
         array = _at_most_matrix("the right operand", other)
         return self.matmat(array) if array.ndim == 2 else self.matvec(array)
 
-    def __rmatmul__(self, other: ArrayLike) -> Array:
+    def __rmatmul__(self, other: ArrayLike) -> Any:
         array = _at_most_matrix("the left operand", other)
         return self.T.matmat(array.T).T if array.ndim == 2 else self.T.matvec(array)
 
@@ -185,15 +206,42 @@ class Operator:
         choice = self._account.choice
         return f"<Operator {self._form}, shape {self.shape}, {self.dtype}, on {choice.backend.name} x {choice.workers}>"
 
-    def _plan(self, x_shape: tuple[int, ...], x_dtype: np.dtype) -> MatvecPlan:
-        return plan_matvec(self.shape, self.dtype, x_shape, x_dtype, exact=self._account.exact)
+    def _plan(self, x_shape: tuple[int, ...], x_dtype: np.dtype, *details: object) -> MatvecPlan:
+        plan = plan_matvec(self.shape, self.dtype, x_shape, x_dtype, exact=self._account.exact)
+        backend = self._account.choice.backend
+        if backend.collective:
+            backend.agree(f"a product {details} with {self}: {plan}")
+        return plan
 
     def _view(self, forms: dict[str, str], shape: tuple[int, ...]) -> Operator:
         return Operator(self._account, (shape[0], shape[1]), self.dtype, forms[self._form])
 
-    def _multiply(self, x: Array, out: Array) -> None:
+    def _product_of_parts(self, name: str, x: DistributedArray, ndim: int) -> DistributedArray:
+        placed = self._account.resident.distributed
+        if placed is None:
+            backend = self._account.choice.backend.name
+            raise TypeError(
+                f"{name}: x is a DistributedArray; the operator is on backend {backend!r}. Use backend='mpi'"
+            )
+        forward = self._form in ("A", "conj(A)")
+        given, wanted = (placed.column_counts, placed.row_counts)[:: 1 if forward else -1]
+        x.require(name, ndim, given)
+        plan = self._plan(x.shape[:1], x.dtype, "of parts", *x.shape[1:])
+        out = np.empty((wanted[placed.rank], *x.shape[1:]), plan.dtype)
+        (self._multiply if ndim == 1 else self._multiply_matrix)(placed, x.local, out)
+        return x.like(out, wanted)
+
+    def _multiply_matrix(self, resident: Resident, X: Array, out: Array) -> None:
+        if self._form != "A":
+            for column in range(X.shape[1]):
+                self._multiply(resident, X[:, column], out[:, column])
+            return
+        start = time.perf_counter()
+        resident.matmat(X, out, **self._options(out))
+        self._count(start, X.shape[1])
+
+    def _multiply(self, resident: Resident, x: Array, out: Array) -> None:
         """Every form by the two products of a resident: ``A @ x`` and ``conj(x) @ A``."""
-        resident = self._account.resident
         start = time.perf_counter()
         operand = x.conj() if self._form in ("A.T", "conj(A)") else x
         if self._form in ("A", "conj(A)"):
@@ -221,58 +269,3 @@ def _at_most_matrix(name: str, other: ArrayLike) -> Array:
             f"matmul: {name} has shape {array.shape}; it must have 1 or 2 dimensions. Use matvec for batches"
         )
     return array
-
-
-def operator(
-    A: ArrayLike | str | os.PathLike[str],
-    *,
-    backend: str | Backend | None = None,
-    workers: int | None = None,
-    exact: bool = False,
-) -> Operator:
-    """Put a matrix on its workers once, for many products.
-
-    Parameters
-    ----------
-    A : array_like, shape (m, n), or path of a .npy file
-        Of a file, each worker maps only its own rows. Do not change an array while the operator is in use: backends
-        whose workers share the caller's memory see the change, others keep what they were given.
-    backend, workers
-        As in `matvec`.
-    exact : bool
-        Round each element of every product once, as `matvec` does with ``exact=True``.
-
-    Returns
-    -------
-    Operator
-
-    Raises
-    ------
-    TypeError, ValueError
-        If A is not a numeric matrix, or of longdouble although it is to be `exact`.
-    BackendUnavailable
-        If the backend that was asked for cannot run here.
-
-    Examples
-    --------
-    >>> import numpy as np, parlinalg
-    >>> with parlinalg.operator(np.eye(3), backend="numpy") as op:
-    ...     op @ [1, 2, 3]
-    array([1., 2., 3.])
-    """
-    if isinstance(A, (str, os.PathLike)):
-        matrix = np.load(A, mmap_mode="r", allow_pickle=False)
-        if not isinstance(matrix, np.ndarray):
-            matrix.close()
-            text = f"operator: {os.fspath(A)!r} holds several arrays; pass a .npy file, which holds one"
-            raise ValueError(text)  # noqa: TRY004  the argument is a path, as it should be
-    else:
-        matrix = A if type(A) is np.memmap else as_operand("operator", "A", A)
-    if matrix.ndim != 2:
-        raise ValueError(f"operator: A has shape {matrix.shape}; it must have 2 dimensions")
-    as_operand("operator", "A", matrix)
-    plan = plan_matvec(matrix.shape, matrix.dtype, matrix.shape[1:], matrix.dtype, exact=bool(exact))
-    if exact:
-        plan = replace(plan, exact=True)  # also of integers, which may be multiplied by floats
-    account = _Account(matrix, choose(plan, backend, workers), bool(exact))
-    return Operator(account, (matrix.shape[0], matrix.shape[1]), matrix.dtype.newbyteorder("="))

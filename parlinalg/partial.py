@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _kernels
 from .backends._base import Backend
-from .dispatch import choose
+from .dispatch import collective, engage
 from .exact import FLOAT_DIGITS, digits
 from .operands import as_dtype, as_operand
 from .plan import dtype_of_sum, plan_sum
@@ -81,6 +81,7 @@ class PartialSum:
         self._state = _normalised(_checked(state, self._dtype), self._dtype).tobytes()
 
     @classmethod
+    @collective
     def of(
         cls,
         a: ArrayLike,
@@ -114,7 +115,7 @@ class PartialSum:
         function = "PartialSum.of"
         array = as_operand(function, "a", a)
         plan = plan_sum(array.shape, array.dtype, dtype=as_dtype(function, dtype), function=function)
-        choice = choose(plan, backend, workers)
+        choice = engage(function, plan, backend, workers)
         if plan.cast is None:
             states = states_of(choice, array, 0)
         else:

@@ -27,7 +27,7 @@ OURS = MappingProxyType(
         "numpy": "parlinalg.backends._numpy:NumPy",
         "openmp": "parlinalg.backends._openmp:OpenMP",
         "process": "parlinalg.backends._process:Process",
-        "mpi": "parlinalg.backends._planned:MPI",
+        "mpi": "parlinalg.backends._mpi:MPI",
         "ipyparallel": "parlinalg.backends._planned:IPyParallel",
         "opencl": "parlinalg.backends._planned:OpenCL",
     }

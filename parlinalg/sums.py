@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _small
 from .backends._base import STATES_AT_A_TIME, Backend
-from .dispatch import Choice, choose
+from .dispatch import Choice, collective, engage
+from .distributed import DistributedArray
 from .operands import as_dtype, as_operand, as_where, check_out, may_overlap, real_view
 from .plan import SumPlan, plan_sum
 from .split import pieces
@@ -21,6 +22,7 @@ Array = NDArray[Any]
 
 
 @_small.short_cut_of_sums
+@collective
 def psum(
     a: ArrayLike,
     axis: int | tuple[int, ...] | None = None,
@@ -41,7 +43,7 @@ def psum(
     Parameters
     ----------
     a : array_like, any shape, byte order and strides
-        Not copied.
+        Not copied. Or a `DistributedArray`, all of whose elements are summed, by the ranks that have them.
     axis : None, int or tuple of int
         Axes to sum over; None: all.
     dtype : dtype, optional
@@ -92,17 +94,20 @@ def psum(
     >>> parlinalg.psum([[1, 2], [3, 4]], axis=0)
     array([4, 6])
     """
+    if isinstance(a, DistributedArray):
+        others = out is not None, keepdims, initial != 0, where is not True, backend is not None, workers is not None
+        return _sum_of_distributed(a, axis, dtype, *others)
     a = as_operand("psum", "a", a)
     given = as_dtype("psum", dtype)
     if given is None and a.dtype.kind in "biu" and isinstance(out, np.ndarray) and out.dtype.kind in "fc":
         given = out.dtype  # as in NumPy; floats need no cast, since their sum is exact
     plan = plan_sum(a.shape, a.dtype, _axis(axis), given, bool(keepdims))
     mask = as_where("psum", where, a.shape)
-    choice = choose(plan, backend, workers)
     if out is not None:
         check_out("psum", out, plan.shape, plan.dtype)
     target = _rounding_dtype(plan, out if dtype is None else None)
     addend = _initial(initial, np.promote_types(plan.dtype, target))
+    choice = engage("psum", plan, backend, workers, target, mask is not None, bool(addend))
     if out is not None and out.dtype == target and not may_overlap(out, a, *(() if mask is None else (mask,))):
         result = out.view(np.ndarray)
     else:
@@ -113,6 +118,12 @@ def psum(
     if not np.may_share_memory(result, out):
         np.copyto(out, result, casting="same_kind")
     return out
+
+
+def _sum_of_distributed(a: DistributedArray, axis: Any, dtype: DTypeLike | None, *others: bool) -> Any:
+    if any(others) or _axis(axis) not in (None, *((0, -1) if a.ndim == 1 else ())):
+        raise ValueError("psum: a is a DistributedArray, of which all elements are summed; pass nothing else but dtype")
+    return a.sum(dtype)
 
 
 def _axis(axis: Any) -> int | tuple[int, ...] | None:

@@ -19,7 +19,7 @@ from ..split import pieces
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["Backend", "Resident"]
+__all__ = ["Backend", "DistributedResident", "Resident"]
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -33,6 +33,8 @@ class Resident(ABC):
 
     It owns memory only: `x` and `out` have been checked, and the caller sees to it that a closed one is not used.
     """
+
+    distributed: DistributedResident | None = None  # the same matrix, for operands of which each rank has a part
 
     @abstractmethod
     def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
@@ -68,6 +70,14 @@ class Resident(ABC):
         self.close()
 
 
+class DistributedResident(Resident):
+    """A matrix whose products take the part of an operand that this rank has, and give its part of the result."""
+
+    row_counts: tuple[int, ...]  # rows of each rank: how ``A @ x`` is distributed
+    column_counts: tuple[int, ...]  # how x is
+    rank: int
+
+
 class Backend(ABC):
     """One kind of worker. Holds its pool, queue or communicator; a context manager.
 
@@ -80,6 +90,7 @@ class Backend(ABC):
     capacity: int | None = None  # the most workers it can use; None: any number
     workers: int | None = None  # how many a call uses that does not say; None: the default of this host
     exact_products: bool = False  # whether it takes ``exact=True``
+    collective: bool = False  # whether every rank must make the same calls, in the same order
     _queue: ThreadPoolExecutor | None = None
     _queue_owner = 0  # process that made it
 
@@ -110,6 +121,12 @@ class Backend(ABC):
         if isinstance(plan, MatvecPlan) and plan.exact and not self.exact_products:
             return "it has no exact products. Use backend='openmp'"
         return self.refuses(plan)
+
+    def agree(self, call: str) -> None:  # noqa: B027  most have one caller
+        """Compare a call with those of the other ranks, before anything is done; they all raise if they differ."""
+
+    def tell(self, error: Exception) -> None:  # noqa: B027
+        """Let the other ranks raise too, where this one fails in a call that all of them make."""
 
     @abstractmethod
     def place(self, A: Array, workers: int) -> Resident:

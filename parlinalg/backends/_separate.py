@@ -242,14 +242,24 @@ def attempt(worker: int, run: Callable[[], int | None]) -> Failure | int | None:
     try:
         return run()
     except Exception as error:  # noqa: BLE001  whatever it is, the caller must hear of it
-        who = f"worker {worker} (pid {os.getpid()} on {platform.node()})"
-        return Failure(who, type(error).__name__, str(error), traceback.format_exc())
+        return failure_of(f"worker {worker}", error)
+
+
+def failure_of(worker: str, error: Exception) -> Failure:
+    """What is told of an exception of this process, which is that `worker`."""
+    who = f"{worker} (pid {os.getpid()} on {platform.node()})"
+    return Failure(who, type(error).__name__, str(error), "".join(traceback.format_exception(error)))
 
 
 def raise_first(outcomes: Sequence[Failure | int | None]) -> None:
     """Raise the first failure, if there is one."""
     for failure in outcomes:
         if isinstance(failure, Failure):
-            kind = MemoryError if failure.kind == "MemoryError" else BackendError
-            text = f"{failure.worker} raised {failure.kind}: {failure.message}"
-            raise kind(text) from RemoteTraceback(failure.traceback)
+            raise error_of(failure, MemoryError if failure.kind == "MemoryError" else BackendError)
+
+
+def error_of(failure: Failure, kind: type[Exception]) -> Exception:
+    """An exception of this `kind` that tells of the failure."""
+    error = kind(f"{failure.worker} raised {failure.kind}: {failure.message}")
+    error.__cause__ = RemoteTraceback(failure.traceback)
+    return error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..api import matvec, vecdot, vecmat
-from ..operators import operator
+from ..placing import operator
 from ..plan import plan_matvec
 from . import strategies as draw
 from .base import Base, poisoned, statement

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.random import Generator
 
-from ..operators import operator
+from ..placing import operator
 from ..plan import plan_matvec
 from . import strategies as draw
 from .base import Base, poisoned, statement

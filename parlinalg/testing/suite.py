@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from ..api import explain, matvec
 from ..backends._base import Backend
 from ..errors import ClosedError
-from ..operators import operator
+from ..placing import operator
 from ..sums import psum
 from .base import ALLOWED, Array
 from .checks import must_raise, require, require_same_bits

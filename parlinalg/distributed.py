@@ -160,9 +160,9 @@ class DistributedArray(NDArrayOperatorsMixin):
         return total.astype(dtype)[0]
 
     def norm(self, *, exact: bool = False) -> Any:
-        """The Euclidean norm: the root of ``dot(self, self)``. Collective."""
-        square = self.dot(self, exact=exact).real
-        return np.sqrt(square)
+        """The Euclidean norm, the root of ``dot(self, self)``; of integers in float64. Collective."""
+        x = self if self.dtype.kind in "fc" else self.like(self.local.astype(np.float64))
+        return np.sqrt(x.dot(x, exact=exact).real)
 
     def sum(self, dtype: DTypeLike | None = None) -> Any:
         """The sum of all elements, rounded once: the same bits as `psum` of the whole array. Collective."""

@@ -117,15 +117,19 @@ class BackendSuite(ProductTests, ExactProductTests, SumTests, ResidentTests):
         x = A[0].copy()
         workers = self.counts()[-1]
         expected, total = self.products(A, x)[workers], exact_sum(A).value
+        in_order = self.instance().collective and (self.instance().capacity or 1) > 1
         start = threading.Barrier(4)
 
         def calls() -> list[tuple[Array, Any]]:
-            start.wait(timeout=60)
+            if not in_order:
+                start.wait(timeout=60)
             options: dict[str, Any] = {"backend": self.backend, "workers": workers}
             return [(matvec(A, x, **options), psum(A, **options)) for _ in range(5)]
 
         with ThreadPoolExecutor(4) as pool:
-            for future in [pool.submit(calls) for _ in range(4)]:
+            # Ranks could not tell which thread of the others made a call, so there is one queue for them.
+            submit = self.instance().submit if in_order else pool.submit
+            for future in [submit(calls) for _ in range(4)]:
                 for y, summed in future.result(timeout=120):
                     require_same_bits(y, expected)
                     require_same_bits(summed, total)

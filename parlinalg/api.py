@@ -102,7 +102,7 @@ def matvec(
     A = as_operand("matvec", "A", A)
     x = as_operand("matvec", "x", x)
     plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, as_dtype("matvec", dtype), bool(exact))
-    choice = engage("matvec", plan, backend, workers)
+    choice = engage("matvec", plan, backend, workers, (A.dtype, x.dtype))
     if out is None:
         out = np.empty(plan.shape, plan.dtype)
         _multiply(plan, choice, A, x, out)
@@ -179,7 +179,7 @@ def vecmat(
     x = as_operand("vecmat", "x", x)
     A = as_operand("vecmat", "A", A)
     plan = plan_vecmat(x.shape, x.dtype, A.shape, A.dtype, as_dtype("vecmat", dtype), bool(exact))
-    choice = engage("vecmat", plan, backend, workers)
+    choice = engage("vecmat", plan, backend, workers, (x.dtype, A.dtype))
     given = np.empty(plan.shape, plan.dtype) if out is None else out
     return _multiply_into("vecmat", plan, choice, A.mT, _conjugate(x), given)
 
@@ -222,7 +222,7 @@ def vecdot(
     x = as_operand("vecdot", "x", x)
     y = as_operand("vecdot", "y", y)
     plan = plan_vecdot(x.shape, x.dtype, y.shape, y.dtype, as_dtype("vecdot", dtype), bool(exact))
-    choice = engage("vecdot", plan, backend, workers)
+    choice = engage("vecdot", plan, backend, workers, (x.dtype, y.dtype))
     rows = y[..., np.newaxis, :]
     if out is None:
         return _multiply_into("vecdot", plan, choice, rows, _conjugate(x), np.empty(plan.shape, plan.dtype))[..., 0][()]

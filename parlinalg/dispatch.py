@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+import numpy as np
 
 from . import _small
 from .backends._base import Backend
@@ -118,15 +120,21 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
 
 
 def engage(
-    function: str, plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: int | None, *details: object
+    function: str,
+    plan: MatvecPlan | SumPlan,
+    backend: str | Backend | None,
+    workers: int | None,
+    dtypes: Sequence[np.dtype],
+    *details: object,
 ) -> Choice:
     """`choose`, and let the ranks of the backend, if it has any, agree that they make the same call.
 
-    `details` are what decides about the steps of the `function`, besides the plan.
+    `dtypes` are those of the operands; `details` decide about the steps of the `function`, besides the plan.
     """
     choice = choose(plan, backend, workers)
     if choice.backend.collective:
-        choice.backend.agree(f"{function} {details}: {plan}, {choice.workers} workers")
+        given = ", ".join([*(str(dtype.newbyteorder("=")) for dtype in dtypes), *map(str, details)])
+        choice.backend.agree(f"{function} of {given}: {plan}, {choice.workers} workers")
     return choice
 
 

@@ -115,7 +115,7 @@ class PartialSum:
         function = "PartialSum.of"
         array = as_operand(function, "a", a)
         plan = plan_sum(array.shape, array.dtype, dtype=as_dtype(function, dtype), function=function)
-        choice = engage(function, plan, backend, workers)
+        choice = engage(function, plan, backend, workers, (array.dtype,))
         if plan.cast is None:
             states = states_of(choice, array, 0)
         else:

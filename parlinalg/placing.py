@@ -128,7 +128,7 @@ def operator(
     if type(matrix) is not np.memmap:
         matrix = as_operand("operator", "A", matrix)
     as_operand("operator", "A", matrix)
-    choice = engage("operator", _plan("operator", "A", matrix, exact), backend, workers)
+    choice = engage("operator", _plan("operator", "A", matrix, exact), backend, workers, (matrix.dtype,))
     account = Account(matrix, choice, bool(exact), lambda: choice.backend.place(matrix, choice.workers))
     return Operator(account, (matrix.shape[0], matrix.shape[1]), matrix.dtype.newbyteorder("="))
 

@@ -107,7 +107,7 @@ def psum(
         check_out("psum", out, plan.shape, plan.dtype)
     target = _rounding_dtype(plan, out if dtype is None else None)
     addend = _initial(initial, np.promote_types(plan.dtype, target))
-    choice = engage("psum", plan, backend, workers, target, mask is not None, bool(addend))
+    choice = engage("psum", plan, backend, workers, (a.dtype, target), mask is not None, bool(addend))
     if out is not None and out.dtype == target and not may_overlap(out, a, *(() if mask is None else (mask,))):
         result = out.view(np.ndarray)
     else:

@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 
-import parlinalg as pla
-from parlinalg.backends import MPI
 from parlinalg.registry import backend_class
+from ranked import on_ranks
 
 RANKS = Path(__file__).parent / "ranks"
-SECONDS = 110.0
 EXAMPLES = {1: "few", 2: "some", 3: "some", 5: "few"}  # 5 ranks on 2 processors take turns
 
 if backend_class("mpi").why_not() is not None:
     pytest.skip(f"backend 'mpi' cannot run here: {backend_class('mpi').why_not()}", allow_module_level=True)
-
-
-def on_ranks(size: int, *command: str, seconds: float = SECONDS, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python on so many ranks; none of them is left behind."""
-    with subprocess.Popen(
-        ["mpiexec", "-n", str(size), sys.executable, *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | environment,
-        start_new_session=True,
-    ) as process:
-        try:
-            output, _ = process.communicate(timeout=seconds)
-        except BaseException:
-            process.terminate()  # mpiexec ends its ranks
-            process.wait(10)
-            raise
-    return subprocess.CompletedProcess(process.args, process.returncode, output)
 
 
 def failures(reports: Path, size: int) -> dict[str, list[int]]:

@@ -79,15 +79,17 @@ class MPI(SeparateMemory):
         deadline: float | None = None,
     ) -> None:
         self.ranks = Ranks(duplicate(comm))
-        self.rounds = Rounds(self.ranks, _seconds(deadline))
+        self.rounds = Rounds(self.ranks)
         self.capacity = self.workers = self.ranks.size
         try:
             self.threads = default_workers() if threads is None else _positive("threads", threads)
             columns = _columns(grid, self.ranks.size)
+            seconds = _seconds(deadline)
             self.rounds.agree(f"MPI(grid={grid}, check={check}, deadline={deadline})")
         except Exception as error:
             self.rounds.tell(error)
             raise
+        self.rounds.deadline = seconds  # only now: with and without one, rounds are different calls of MPI
         self._check = check
         self._grid = Grid.of(self.ranks, columns, self.rounds)
         self._team = RankTeam(self.ranks, self.rounds)

@@ -35,16 +35,15 @@ POLL = 1e-4  # seconds between two looks at a round that has a deadline
 class Rounds:
     """The rounds of one communicator; every rank joins all of them in the same order.
 
-    Parameters
+    Attributes
     ----------
-    ranks : Ranks
-    deadline : float, optional
+    deadline : float or None
         Seconds after which a round that some rank does not join raises `TimeoutError`. None: it waits.
     """
 
-    def __init__(self, ranks: Ranks, deadline: float | None = None) -> None:
+    def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
-        self._deadline = deadline
+        self.deadline: float | None = None
         self._process = os.getpid()
         self._lock = threading.Lock()  # held during the collective calls of one operation
         self._late: str | None = None  # what was under way when a deadline passed
@@ -132,15 +131,15 @@ class Rounds:
 
     def _allreduce(self, mine: NDArray[np.int64], most: NDArray[np.int64], call: str) -> None:
         comm, maximum = self._ranks.comm, self._ranks.mpi.MAX
-        if self._deadline is None:
+        if self.deadline is None:
             comm.Allreduce(mine, most, op=maximum)
             return
         request = comm.Iallreduce(mine, most, op=maximum)
-        until = time.monotonic() + self._deadline
+        until = time.monotonic() + self.deadline
         while not request.Test():
             if time.monotonic() > until:
                 self._late = call or "a product or a sum"
-                text = f"mpi: {self._late}: some rank did not come within {self._deadline} seconds"
+                text = f"mpi: {self._late}: some rank did not come within {self.deadline} seconds"
                 raise _shared(TimeoutError(text))
             time.sleep(POLL)
 

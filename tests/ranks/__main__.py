@@ -1,6 +1,6 @@
 """What each rank runs: pytest on files of this folder. ``mpiexec -n 3 python tests/ranks REPORTS FILE ...``
 
-Its results go to REPORTS/<rank>.xml and what it prints to REPORTS/<rank>.txt, since ranks print into each other's lines.
+Its results go to REPORTS/<rank>.xml and what it prints to REPORTS/<rank>.txt: ranks print into each other's lines.
 """
 
 from __future__ import annotations

@@ -61,6 +61,8 @@ def test_gathering_gives_what_was_dealt_out(counts: tuple[int, ...], dtype: Any,
 @given(counts=deals(), dtype=dtypes, seed=seeds)
 def test_arithmetic_is_that_of_numpy(counts: tuple[int, ...], dtype: Any, seed: int) -> None:
     x, y = numbers(seed, (sum(counts),), dtype), numbers(seed + 1, (sum(counts),), dtype)
+    v: Any
+    w: Any
     v, w = (DistributedArray.of(one, counts=counts) for one in (x, y))
     with np.errstate(all="ignore"):
         require_same_bits((2 * v - w / 3 + v.conj()).gather(), 2 * x - y / 3 + x.conj())
@@ -108,9 +110,7 @@ def test_products_of_distributed_operands(
 
 
 @given(rows=deals(), n=st.integers(0, 20), dtype=dtypes, seed=seeds, square=st.booleans())
-def test_operators_of_rows_that_ranks_have(
-    rows: tuple[int, ...], n: int, dtype: Any, seed: int, square: bool
-) -> None:
+def test_operators_of_rows_that_ranks_have(rows: tuple[int, ...], n: int, dtype: Any, seed: int, square: bool) -> None:
     m = sum(rows)
     n = m if square else n
     A, x, z = (numbers(seed + i, shape, dtype) for i, shape in enumerate(((m, n), (n,), (m,))))

@@ -25,6 +25,8 @@ from .reference import deviation, reference
 from .registry import BackendInfo, backend_class, names
 from .registry import backends as list_backends
 from .rows import Row, table
+from .served import Served, ServedCall
+from .workers import default_workers, ranks_of_job
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["LAYOUTS", "Comparison", "compare"]
 
 Array = NDArray[Any]
-Call = Callable[[], Array]
+Call = Callable[[], Array] | ServedCall
 Problem = tuple[Array, Array]
 
 NUMPY = "numpy.matvec"  # the contender that the others are held against
@@ -113,7 +115,8 @@ def compare(
     backends : sequence of str or Backend, optional
         Those to compare; also ``"auto"`` and ``"numpy.dot"``. None: every backend, and ``"auto"``.
     workers : int, optional
-        As in `matvec`; a backend that cannot use so many uses as many as it can.
+        As in `matvec`; a backend that cannot use so many uses as many as it can. For "mpi", outside of an MPI job, so
+        many ranks are started.
     quick : bool
         Fewer sizes, and less time for each.
     progress : function, optional
@@ -265,6 +268,9 @@ class _Race:
     def _contender(self, name: str, A: Array, x: Array, stack: ExitStack) -> _Contender:
         if name in FUNCTIONS:
             return _Contender(name, 0, (partial(FUNCTIONS[name], A, x),))
+        if self.backends[name] == "mpi" and ranks_of_job() == 1:
+            ranks = self.workers or default_workers()
+            return _Contender(name, ranks, stack.enter_context(Served(A, x, ranks)).calls)
         options: dict[str, Any] = {"backend": self.backends[name], "workers": self._workers(name)}
         placed = stack.enter_context(operator(A, **options))
         if name == "auto" and explain(A, x) == explain(A, x, **options):
@@ -311,17 +317,22 @@ def _settle() -> None:
 
 def _number(call: Call) -> int:
     """How many calls to time together; 0: one, without a warm-up."""
-    seconds = timeit.timeit(call, number=1)
+    seconds = _seconds(call, 1)
     if seconds >= SLOW:
         return 0
-    seconds = min(seconds, *timeit.repeat(call, number=1, repeat=2))
+    seconds = min(seconds, _seconds(call, 1), _seconds(call, 1))
     return math.ceil(BATCH / max(seconds, 1e-7))
 
 
 def _measure(call: Call, number: int) -> float:
     # After the pause the processor sleeps, and its cache holds what the contender before has read.
-    timeit.timeit(call, number=number)
-    return timeit.timeit(call, number=max(1, number)) / max(1, number)
+    if number:
+        _seconds(call, number)
+    return _seconds(call, max(1, number)) / max(1, number)
+
+
+def _seconds(call: Call, number: int) -> float:
+    return call.seconds(number) if isinstance(call, ServedCall) else timeit.timeit(call, number=number)
 
 
 def _row(

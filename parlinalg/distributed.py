@@ -31,14 +31,14 @@ class DistributedArray(NDArrayOperatorsMixin):
     Made by `from_local`, by `of`, or by a product of an `operator` with one. NumPy's elementwise functions and
     arithmetic work on the local parts, with scalars and with arrays that are distributed alike, and send nothing.
 
-    Attributes
+    Parameters
     ----------
     local : ndarray
-        The rows of this rank, contiguous.
+        The rows of this rank, contiguous; the attribute `local`.
     counts : tuple of int
-        How many rows each rank has.
-    shape : tuple of int
-        Of the whole array.
+        How many rows each rank has; the attribute `counts`. Their sum is the first element of `shape`.
+    backend : MPI
+        Whose ranks they are.
 
     Examples
     --------
@@ -64,6 +64,10 @@ class DistributedArray(NDArrayOperatorsMixin):
         local : array_like, shape (n of this rank,) or (n of this rank, k)
             Copied if it is not contiguous, or not in native byte order.
         backend : str or MPI
+
+        Returns
+        -------
+        DistributedArray
 
         Raises
         ------
@@ -95,6 +99,10 @@ class DistributedArray(NDArrayOperatorsMixin):
         counts : sequence of int, optional
             How many rows each rank keeps. None: blocks whose lengths differ by at most one.
         backend : str or MPI
+
+        Returns
+        -------
+        DistributedArray
         """
         function = "DistributedArray.of"
         array = a if type(a) is np.memmap else as_operand(function, "a", a)
@@ -146,6 +154,10 @@ class DistributedArray(NDArrayOperatorsMixin):
             Distributed alike.
         exact : bool
             Round the exact result once, so that its bits do not depend on the number of ranks.
+
+        Returns
+        -------
+        scalar
         """
         self._require_vector("dot", other)
         dtype = np.result_type(self.dtype, other.dtype)
@@ -160,12 +172,33 @@ class DistributedArray(NDArrayOperatorsMixin):
         return total.astype(dtype)[0]
 
     def norm(self, *, exact: bool = False) -> Any:
-        """The Euclidean norm, the root of ``dot(self, self)``; of integers in float64. Collective."""
+        """The Euclidean norm, the root of ``dot(self, self)``. Collective.
+
+        Parameters
+        ----------
+        exact : bool
+            As in `dot`.
+
+        Returns
+        -------
+        scalar
+            In float64 of integers.
+        """
         x = self if self.dtype.kind in "fc" else self.like(self.local.astype(np.float64))
         return np.sqrt(x.dot(x, exact=exact).real)
 
     def sum(self, dtype: DTypeLike | None = None) -> Any:
-        """The sum of all elements, rounded once: the same bits as `psum` of the whole array. Collective."""
+        """The sum of all elements, rounded once: the same bits as `psum` of the whole array. Collective.
+
+        Parameters
+        ----------
+        dtype : dtype, optional
+            As in `psum`.
+
+        Returns
+        -------
+        scalar
+        """
         partial: list[PartialSum] = []
 
         def state() -> NDArray[np.int64]:
@@ -208,11 +241,36 @@ class DistributedArray(NDArrayOperatorsMixin):
         return f"<DistributedArray, shape {self.shape}, {self.dtype}, {len(self.local)} rows of it on this rank>"
 
     def like(self, local: Array, counts: tuple[int, ...] | None = None) -> DistributedArray:
-        """Of these rows of this rank; every rank has as many as `counts` say, by default as many as of this array."""
+        """Another array on the same ranks.
+
+        Parameters
+        ----------
+        local : ndarray
+            The rows of this rank.
+        counts : tuple of int, optional
+            How many rows each rank has. None: as many as of this array.
+
+        Returns
+        -------
+        DistributedArray
+        """
         return DistributedArray(local, self.counts if counts is None else counts, self._backend)
 
     def require(self, function: str, ndim: int, counts: tuple[int, ...]) -> None:
-        """Raise unless this array has `ndim` dimensions, and `counts` rows on the ranks."""
+        """Raise unless this array is distributed as an operator wants its operand.
+
+        Parameters
+        ----------
+        function : str
+            That the error names.
+        ndim : int
+        counts : tuple of int
+
+        Raises
+        ------
+        ValueError
+            If it has another number of dimensions, or other rows on the ranks.
+        """
         if self.ndim != ndim:
             raise ValueError(f"{function}: x has shape {self.shape}; it must have {ndim} dimensions")
         if self.counts != counts:

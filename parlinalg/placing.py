@@ -22,7 +22,7 @@ Array = NDArray[Any]
 P = ParamSpec("P")
 
 
-class OperatorFunction(Protocol[P]):
+class _OperatorFunction(Protocol[P]):
     """`operator`, which has a second way to say where the matrix is."""
 
     def __call__(self, *args: P.args, **options: P.kwargs) -> Operator: ...
@@ -37,7 +37,7 @@ class OperatorFunction(Protocol[P]):
 
 
 @collective
-def from_local(A_local: ArrayLike, *, backend: str | Backend | None = "mpi", exact: bool = False) -> Operator:
+def _from_local(A_local: ArrayLike, *, backend: str | Backend | None = "mpi", exact: bool = False) -> Operator:
     """Make an operator of rows that the ranks of the mpi backend have already; every rank calls it.
 
     Parameters
@@ -79,9 +79,9 @@ def from_local(A_local: ArrayLike, *, backend: str | Backend | None = "mpi", exa
     return Operator(account, (m, rows.shape[1]), rows.dtype.newbyteorder("="))
 
 
-def _with_from_local(function: Callable[P, Operator]) -> OperatorFunction[P]:
-    vars(function)["from_local"] = from_local
-    return cast("OperatorFunction[P]", function)
+def _with_from_local(function: Callable[P, Operator]) -> _OperatorFunction[P]:
+    vars(function)["from_local"] = _from_local
+    return cast("_OperatorFunction[P]", function)
 
 
 @_with_from_local

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import SupportsIndex
 
-__all__ = ["cpu_count", "cpu_quota", "default_workers", "resolve_workers"]
+__all__ = ["cpu_count", "cpu_quota", "default_workers", "ranks_of_job", "resolve_workers"]
 
 # Set by Open MPI, MPICH, PMI, MVAPICH2 and Slurm: the ranks of this job on this node.
 RANKS_ON_NODE = (
@@ -21,6 +21,9 @@ RANKS_ON_NODE = (
     "MV2_COMM_WORLD_LOCAL_SIZE",
     "SLURM_NTASKS_PER_NODE",
 )
+
+# Set by Open MPI, MPICH and MVAPICH2: the ranks of this job on all nodes.
+RANKS_OF_JOB = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 _INTEGER = re.compile(r"-?[1-9][0-9]{0,8}")
 _THREADS = re.compile(r"\s*0*([1-9][0-9]{0,8})\s*(,\s*0*[1-9][0-9]{0,8}\s*)*")  # one per level of nesting
@@ -127,7 +130,16 @@ def _limit_of_host() -> int:
 
 
 def _ranks_on_node() -> int:
-    given = (os.environ.get(name, "") for name in RANKS_ON_NODE)
+    return _first_count(RANKS_ON_NODE)
+
+
+def ranks_of_job() -> int:
+    """Number of MPI ranks of this job; 1 outside of one. MPI is not initialised for it."""
+    return _first_count(RANKS_OF_JOB)
+
+
+def _first_count(names: tuple[str, ...]) -> int:
+    given = (os.environ.get(name, "") for name in names)
     return next((int(text) for text in given if _INTEGER.fullmatch(text) and int(text) > 0), 1)
 
 

@@ -1,9 +1,9 @@
 """Runs what a page of the documentation shows: ``python tests/pages.py docs/quickstart.md``.
 
-Blocks marked ``python`` run in order in one namespace: those with prompts as doctests, others as they are. In blocks
-marked ``console`` the lines that begin with ``$`` run in a shell, and must print what follows them, where ``...``
-stands for anything. All run in the current folder, so that a block finds the files of those before it. Other blocks
-are only shown.
+Blocks marked ``python`` run in order in one namespace: those with prompts as doctests, others as they are; but those
+that begin with a comment ``# name.py`` become the file of this name. In blocks marked ``console`` the lines that begin
+with ``$`` run in a shell, and must print what follows them, where ``...`` stands for anything. All run in the current
+folder, so that a block finds the files of those before it. Other blocks are only shown.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+PROGRAM = re.compile(r"# (\w+\.py)\n")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -46,6 +47,8 @@ def run_page(page: Path) -> None:
     for block in blocks_of(page):
         if block.kind == "console":
             run_commands(block, page)
+        elif program := PROGRAM.match(block.source):
+            Path(program[1]).write_text(block.source, encoding="utf-8")
         elif ">>>" in block.source:
             run_doctest(block, page, namespace)
         else:

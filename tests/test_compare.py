@@ -23,8 +23,6 @@ from parlinalg.testing.strategies import Product, normal, products
 
 Array = NDArray[Any]
 
-PLANNED = ("mpi", "ipyparallel", "opencl")
-
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,7 +258,7 @@ def test_workers_of_set_backend() -> None:
         ((3,), TypeError, "backend is 3"),
         (("openmp", 0), ValueError, "workers"),
         (("numpy", 2), ValueError, "workers"),
-        (("mpi",), BackendUnavailable, "backend 'mpi' cannot run here"),
+        (("toy-absent",), BackendUnavailable, "backend 'toy-absent' cannot run here"),
     ],
 )
 def test_set_backend_refuses_what_a_call_would(arguments: Any, error: type[Exception], words: str) -> None:

@@ -23,6 +23,7 @@ RUNGS = [
     ["distributed"],
     ["operators", "sums"],
     ["placing"],
+    ["served"],
     ["compare"],
     [""],  # the package itself: what users import
     ["testing"],

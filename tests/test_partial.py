@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import parlinalg
 from parlinalg import PartialSum, psum
+from parlinalg.registry import default_instance
 from parlinalg.testing.checks import require_same_bits
 from parlinalg.testing.oracle import exact_sum
 from parlinalg.testing.strategies import SUM_DTYPES, SUM_VALUES, Sum, lay_out, seeds, special, sums
@@ -136,7 +137,7 @@ def test_many_elements_are_cast_in_pieces() -> None:
 
 def test_every_backend(backend: str) -> None:
     a = lay_out(np.random.default_rng(1).standard_normal((70, 300)), "flipped")
-    workers = 1 if backend == "numpy" else 2
+    workers = default_instance(backend).capacity or 2
     partial = PartialSum.of(a, backend=backend, workers=workers)
     assert partial == PartialSum.of(a)
     require_same_bits(partial.round(), exact_sum(a).value)
@@ -321,7 +322,7 @@ def test_what_of_refuses(a: Any, options: dict[str, Any], words: list[str]) -> N
 
 def test_backends_and_workers_are_checked() -> None:
     with pytest.raises(parlinalg.BackendUnavailable):
-        PartialSum.of([1.0], backend="opencl")
+        PartialSum.of([1.0], backend="toy-absent")
     with pytest.raises(ValueError, match="workers"):
         PartialSum.of([1.0], workers=0)
     with pytest.raises(ValueError, match="cannot be made an array"):

@@ -36,13 +36,13 @@ general = matvec.__wrapped__  # type: ignore[attr-defined]
 def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Notes each time that the general way chooses a backend, which the short cut never does."""
     calls: list[str] = []
-    choose = vars(api)["choose"]
+    choose = vars(api)["engage"]
 
     def noting(*arguments: Any) -> Any:
         calls.append("general")
         return choose(*arguments)
 
-    monkeypatch.setattr(api, "choose", noting)
+    monkeypatch.setattr(api, "engage", noting)
     monkeypatch.delenv("PARLINALG_BACKEND", raising=False)
     monkeypatch.delenv("PARLINALG_WORKERS", raising=False)
     return calls
@@ -215,7 +215,7 @@ def test_set_backend_is_respected(entered: list[str]) -> None:
 
 
 def test_set_backend_that_fails_leaves_the_short_cut(entered: list[str]) -> None:
-    for arguments in (("no such",), ("mpi",), (3,), ("numpy", 2)):
+    for arguments in (("no such",), ("toy-absent",), (3,), ("numpy", 2)):
         with pytest.raises((ValueError, TypeError, parlinalg.BackendUnavailable)):
             set_backend(*arguments)
     matvec(np.ones((3, 3)), np.ones(3))
@@ -275,7 +275,7 @@ def test_small_plain_sums_take_the_short_cut(
 ) -> None:
     a = np.ones(shape, dtype)
     expected = np.sum(a, axis) if dtype != np.float16 else general_sum(a, axis)
-    monkeypatch.setitem(general_sum.__globals__, "choose", None)  # so that the general way would fail
+    monkeypatch.setitem(general_sum.__globals__, "engage", None)  # so that the general way would fail
     require_same_bits(psum(a, axis), expected)
     for _ in range(50):  # results are not lost, nor kept
         psum(a, axis)

@@ -123,10 +123,27 @@ class Backend(ABC):
         return self.refuses(plan)
 
     def agree(self, call: str) -> None:  # noqa: B027  most have one caller
-        """Compare a call with those of the other ranks, before anything is done; they all raise if they differ."""
+        """Compare a call with those of the other ranks, before anything is done.
+
+        Parameters
+        ----------
+        call : str
+            That tells calls apart which would not do the same.
+
+        Raises
+        ------
+        ValueError
+            On every rank, if they differ.
+        """
 
     def tell(self, error: Exception) -> None:  # noqa: B027
-        """Let the other ranks raise too, where this one fails in a call that all of them make."""
+        """Let the other ranks raise too, where this one fails in a call that all of them make.
+
+        Parameters
+        ----------
+        error : Exception
+            That this rank raises next.
+        """
 
     @abstractmethod
     def place(self, A: Array, workers: int) -> Resident:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import BackendUnavailable
 from ..split import blocks
-from ..workers import cpu_count, default_workers
+from ..workers import cpu_count, default_workers, ranks_of_job
 from ._base import Array, Resident
 from ._grid import Block, Grid, PlacedBlock
 from ._ranks import Ranks
@@ -68,6 +68,7 @@ class MPI(SeparateMemory):
 
     name = "mpi"
     collective = True
+    workers = ranks_of_job()
 
     def __init__(
         self,
@@ -137,8 +138,19 @@ class MPI(SeparateMemory):
             return tuple(self.ranks.allgather(np.array([rows]), [1] * self.ranks.size).tolist())
 
     def add_up(self, call: str, task: Callable[[], Array]) -> Array:
-        """The sum of the arrays that the tasks of all ranks return. Collective."""
-        self.agree(call)
+        """The sum of the arrays that the tasks of all ranks return. Collective.
+
+        Parameters
+        ----------
+        call : str
+            As in `agree`.
+        task : function
+            Without arguments.
+
+        Returns
+        -------
+        ndarray
+        """
         addend = np.empty(0)
 
         def compute() -> None:
@@ -146,7 +158,7 @@ class MPI(SeparateMemory):
             addend = task()
 
         with self.rounds.turn():
-            self.rounds.run(compute)
+            self.rounds.run(compute, call if self._check else "")
             self.ranks.add(addend)
         return addend
 

@@ -82,11 +82,13 @@ class Rounds:
         if self._ranks.size > 1:
             self._round(call, None)
 
-    def run(self, task: Callable[[], int | None]) -> int:
+    def run(self, task: Callable[[], int | None], call: str = "") -> int:
         """Let every rank run its task, during a turn; return the or of all their flags.
 
         Raises
         ------
+        ValueError
+            If `call` is not the same; on every rank.
         BackendError, MemoryError
             If it fails on some rank; on every rank. Or the class of what a rank passed to `tell`.
         """
@@ -95,7 +97,7 @@ class Rounds:
         except Exception as error:  # noqa: BLE001  whatever it is, the other ranks must hear of it
             outcome = failure_of(f"rank {self._ranks.rank}", error)
         if self._ranks.size > 1:
-            return self._round("", outcome)
+            return self._round(call, outcome)
         raise_first([outcome])
         return outcome if isinstance(outcome, int) else 0
 

@@ -26,6 +26,16 @@ class ToyThreads(Backend):
         return states
 
 
+class ToyAbsent(ToyThreads):
+    """One that cannot run anywhere."""
+
+    name = "toy-absent"
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        return "it stands on a library that does not exist. Use backend='toy-threads'"
+
+
 class RowBlocks(Resident):
     def __init__(self, A: Array, workers: int) -> None:
         self.A = A

@@ -10,22 +10,17 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache, reduce
-from itertools import accumulate
-from operator import or_
-from threading import Lock
-from typing import NamedTuple, SupportsIndex
-
-import numpy as np
+from functools import lru_cache
+from typing import SupportsIndex
 
 from ..errors import BackendError
 from ..workers import cpu_count, resolve_workers
 from ._base import Array
-from ._separate import Failure, SeparateMemory, Task, Team, raise_first
-from ._shared import ALIGNMENT, KIND, Layout, Segment, Segments, Source, anonymous_file, compact, parts_of_file
+from ._separate import Failure, SeparateMemory, Task
+from ._shared import KIND, Segment, Source, anonymous_file
+from ._sharing import Pieces, SharingTeam
 from ._worker import Call, Message, receive, send
 
 __all__ = ["Process"]
@@ -43,16 +38,6 @@ SIGNALS = {sig.value: sig.name for sig in signal.Signals}
 MOST_WORKERS = max(64, 4 * cpu_count())  # and the most threads of each
 LOG_TAIL = 2000  # characters of what a dead worker wrote that its error shows
 
-
-class Piece(NamedTuple):
-    """What one worker has of a scattered array."""
-
-    rows: range
-    source: Source
-    layout: Layout
-
-
-Pieces = list[Piece]
 
 dump_task = lru_cache(maxsize=64)(pickle.dumps)
 
@@ -106,112 +91,46 @@ class Process(SeparateMemory):
         return f"Python {'.'.join(map(str, sys.version_info[:3]))}, {KIND}"
 
 
-class ProcessTeam(Team[Pieces]):
+class ProcessTeam(SharingTeam):
     """Worker processes, started when a call needs them; killed, and started anew by the next call, after a fault."""
 
     def __init__(self, threads: int) -> None:
+        super().__init__()
         self._threads = threads
         self._workers: list[Worker] = []
-        self._begin()
         # Also at interpreter exit. It must not hold the team itself.
         weakref.finalize(self, end, self._workers)
-        _teams.add(self)
-
-    def _begin(self) -> None:
-        self._lock = Lock()  # held during a collective call
-        self._segments = Segments()
-        self._garbage: deque[Source] = deque()
-
-    def scatter(self, a: Array, ranges: Sequence[range]) -> Pieces:
-        parts = parts_of_file(a, ranges) or self._copy(a, ranges)
-        return [Piece(rows, source, layout) for rows, (source, layout) in zip(ranges, parts, strict=True)]
-
-    def _copy(self, a: Array, ranges: Sequence[range]) -> list[tuple[Source, Layout]]:
-        distinct = compact(a)
-        with self._lock:
-            segment = self._segments.take(distinct.nbytes)
-        try:
-            placed = np.broadcast_to(segment.copy(distinct), a.shape)
-            return [(segment, segment.part(placed[rows.start : rows.stop])) for rows in ranges]
-        except BaseException:  # Ctrl-C during a long copy, for example: workers may know the segment already
-            self._garbage.append(segment)
-            raise
-
-    def allgather(self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]) -> int:
-        with self._lock:
-            try:
-                outcomes = self._gather(task, pieces, args, out, ranges)
-            except BaseException:  # also Ctrl-C: nobody waits for the workers any longer, so they must not go on
-                self._kill()
-                raise
-        self._sweep()
-        raise_first(outcomes)
-        return reduce(or_, (one for one in outcomes if isinstance(one, int)), 0)
-
-    def free(self, pieces: Pieces) -> None:
-        # A piece may be freed by the garbage collector in the middle of anything, so this must not wait for the lock.
-        self._garbage.extend({piece.source.region.key: piece.source for piece in pieces}.values())
-        self._sweep()
 
     def close(self) -> None:
         with self._lock:
             end(self._workers)
-            self._segments = Segments()
-
-    def before_fork(self) -> None:
-        self._segments.retire()
+            self.renew()
 
     def after_fork(self) -> None:
         """In a process forked from the one that the workers serve: leave them alone, and start anew."""
         end(self._workers)
-        self._begin()
+        super().after_fork()
 
-    def _gather(
-        self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]
+    def run(
+        self, task: Task, pieces: Pieces, args: Sequence[Array], outs: Sequence[Array], scratch: Segment
     ) -> list[Failure | int | None]:
         while len(self._workers) < len(pieces):
             self._workers.append(Worker(len(self._workers), self._threads))
         workers = self._workers[: len(pieces)]
-        scratch, (*copies, result) = self._scratch([*args, out])
-        for copy, arg in zip(copies, args, strict=True):
-            copy[...] = arg
-        given = tuple(scratch.part(copy) for copy in copies)
+        given = tuple(scratch.part(arg) for arg in args)
         pickled = dump_task(task)
-        for worker, (rows, source, layout), part in zip(workers, pieces, ranges, strict=True):
-            target = scratch.part(result[part.start : part.stop])
-            worker.start((pickled, layout, (rows.start, rows.stop), given, target), (source, scratch))
-        outcomes = _answers(workers)
-        if not any(isinstance(one, Failure) for one in outcomes):
-            out[...] = result
-        self._garbage.append(scratch)
-        return outcomes
+        for worker, (rows, source, layout), out in zip(workers, pieces, outs, strict=True):
+            worker.start((pickled, layout, (rows.start, rows.stop), given, scratch.part(out)), (source, scratch))
+        return _answers(workers)
 
-    def _scratch(self, arrays: Sequence[Array]) -> tuple[Segment, list[Array]]:
-        """Shared memory for arrays like these, each from a cache line of its own on."""
-        *offsets, nbytes = accumulate((-(-a.nbytes // ALIGNMENT) * ALIGNMENT for a in arrays), initial=0)
-        segment = self._segments.take(nbytes)
-        return segment, [segment.empty(a.shape, a.dtype, i) for a, i in zip(arrays, offsets, strict=True)]
+    def forget(self, sources: Sequence[Source]) -> None:
+        for worker in self._workers:
+            worker.forget(sources)
 
-    def _sweep(self) -> None:
-        # Whoever holds the lock sweeps after releasing it, so nothing stays.
-        while self._garbage and self._lock.acquire(blocking=False):
-            try:
-                self._sweep_locked()
-            finally:
-                self._lock.release()
-
-    def _sweep_locked(self) -> None:
-        while self._garbage:
-            source = self._garbage.popleft()
-            dropped = self._segments.give(source) if isinstance(source, Segment) else [source]
-            for worker in self._workers:
-                worker.forget(dropped)
-
-    def _kill(self) -> None:
+    def give_up(self) -> None:
         for worker in self._workers:
             worker.process.kill()
         end(self._workers)
-        self._segments = Segments()
 
 
 class Worker:
@@ -333,19 +252,3 @@ def end(workers: list[Worker]) -> None:
             worker.link.shutdown(socket.SHUT_RDWR)
     for worker in ending:
         worker.end()
-
-
-_teams: weakref.WeakSet[ProcessTeam] = weakref.WeakSet()
-
-
-def _before_fork() -> None:
-    for team in _teams:
-        team.before_fork()
-
-
-def _after_fork() -> None:
-    for team in _teams:
-        team.after_fork()
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -28,7 +28,7 @@ OURS = MappingProxyType(
         "openmp": "parlinalg.backends._openmp:OpenMP",
         "process": "parlinalg.backends._process:Process",
         "mpi": "parlinalg.backends._mpi:MPI",
-        "ipyparallel": "parlinalg.backends._planned:IPyParallel",
+        "ipyparallel": "parlinalg.backends._ipyparallel:IPyParallel",
         "opencl": "parlinalg.backends._planned:OpenCL",
     }
 )

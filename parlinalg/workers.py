@@ -11,7 +11,15 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import SupportsIndex
 
-__all__ = ["cpu_count", "cpu_quota", "default_workers", "ranks_of_job", "resolve_workers"]
+__all__ = [
+    "MOST_THREADS",
+    "check_threads",
+    "cpu_count",
+    "cpu_quota",
+    "default_workers",
+    "ranks_of_job",
+    "resolve_workers",
+]
 
 # Set by Open MPI, MPICH, PMI, MVAPICH2 and Slurm: the ranks of this job on this node.
 RANKS_ON_NODE = (
@@ -36,6 +44,9 @@ def cpu_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS
+
+
+MOST_THREADS = max(64, 4 * cpu_count())  # beyond, OpenMP may end the process instead of raising
 
 
 def default_workers() -> int:
@@ -131,6 +142,19 @@ def _limit_of_host() -> int:
 
 def _ranks_on_node() -> int:
     return _first_count(RANKS_ON_NODE)
+
+
+def check_threads(name: str, threads: SupportsIndex) -> int:
+    """The number of threads that a backend called `name` was given.
+
+    Raises
+    ------
+    ValueError
+        If it is not an int from 1 to MOST_THREADS.
+    """
+    if isinstance(threads, bool) or not hasattr(threads, "__index__") or not 1 <= int(threads) <= MOST_THREADS:
+        raise ValueError(f"{name}: threads is {threads!r}; it must be an int from 1 to {MOST_THREADS}")
+    return int(threads)
 
 
 def ranks_of_job() -> int:

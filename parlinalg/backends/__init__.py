@@ -8,14 +8,15 @@ from ._numpy import NumPy
 from ._openmp import OpenMP
 
 if TYPE_CHECKING:
+    from ._ipyparallel import IPyParallel
     from ._mpi import MPI
     from ._process import Process
 
-__all__ = ["MPI", "Backend", "NumPy", "OpenMP", "Process", "Resident"]
+__all__ = ["Backend", "IPyParallel", "MPI", "NumPy", "OpenMP", "Process", "Resident"]
 
 # The others are loaded at once, so that no thread is in the middle of that when another one forks: the child would
 # wait for its import lock for ever.
-_MODULES = {"MPI": "_mpi", "Process": "_process"}
+_MODULES = {"IPyParallel": "_ipyparallel", "MPI": "_mpi", "Process": "_process"}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,9 +20,7 @@ from ._base import Array
 from ._separate import Failure, Task, attempt
 from ._shared import Layout, Region, array_at
 
-__all__ = ["Address", "Call", "Here", "Sent", "forget", "greet", "run"]
-
-Given = tuple[Any, ...]  # an array: a Layout of what is mapped, or Sent
+__all__ = ["Address", "Call", "Here", "forget", "greet", "host", "run"]
 
 
 class Address(NamedTuple):
@@ -32,11 +30,6 @@ class Address(NamedTuple):
     host: str
     pid: int
 
-    @classmethod
-    def of_this_process(cls, token: str) -> Address:
-        """That of a client in this process."""
-        return cls(token, host(), os.getpid())
-
 
 class Here(NamedTuple):
     """What an engine says of itself."""
@@ -44,12 +37,6 @@ class Here(NamedTuple):
     pid: int
     name: str
     near: bool  # whether it can open the files of the client
-
-
-class Sent(NamedTuple):
-    """An array that came, or goes, by message."""
-
-    array: Array
 
 
 class Call(NamedTuple):

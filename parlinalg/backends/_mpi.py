@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import BackendUnavailable
 from ..split import blocks
-from ..workers import cpu_count, default_workers, ranks_of_job
+from ..workers import check_threads, default_workers, ranks_of_job
 from ._base import Array, Resident
 from ._grid import Block, Grid, PlacedBlock
 from ._ranks import Ranks
@@ -24,8 +24,6 @@ from ._rounds import Rounds
 from ._separate import SeparateMemory, Task, Team
 
 __all__ = ["MPI"]
-
-MOST_THREADS = max(64, 4 * cpu_count())
 
 
 class Piece(NamedTuple):
@@ -83,7 +81,7 @@ class MPI(SeparateMemory):
         self.rounds = Rounds(self.ranks)
         self.capacity = self.workers = self.ranks.size
         try:
-            self.threads = default_workers() if threads is None else _positive("threads", threads)
+            self.threads = default_workers() if threads is None else check_threads("MPI", threads)
             columns = _columns(grid, self.ranks.size)
             seconds = _seconds(deadline)
             self.rounds.agree(f"MPI(grid={grid}, check={check}, deadline={deadline})")
@@ -256,12 +254,6 @@ def _columns(grid: tuple[int, int] | None, size: int) -> int:
     if p < 1 or q < 1 or p * q != size:
         raise ValueError(f"MPI: grid is {grid!r}; the communicator has {size} ranks, and so many places it must have")
     return q
-
-
-def _positive(name: str, value: SupportsIndex) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or not 1 <= operator.index(value) <= MOST_THREADS:
-        raise ValueError(f"MPI: {name} is {value!r}; it must be an int from 1 to {MOST_THREADS}")
-    return operator.index(value)
 
 
 def _seconds(deadline: Any) -> float | None:

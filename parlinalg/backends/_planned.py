@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..errors import BackendUnavailable
 from ._base import Array, Backend, Resident
 
-__all__ = ["IPyParallel", "OpenCL"]
+__all__ = ["OpenCL"]
 
 
 class Planned(Backend):
@@ -25,11 +25,6 @@ class Planned(Backend):
 
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
         raise BackendUnavailable(f"backend {self.name!r} cannot run here: {self.why_not()}")
-
-
-class IPyParallel(Planned):
-    name = "ipyparallel"
-    instead = "process"
 
 
 class OpenCL(Planned):

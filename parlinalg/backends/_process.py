@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import SupportsIndex
 
 from ..errors import BackendError
-from ..workers import cpu_count, resolve_workers
+from ..workers import MOST_THREADS, check_threads, resolve_workers
 from ._base import Array
 from ._separate import Failure, SeparateMemory, Task
 from ._shared import KIND, Segment, Source, anonymous_file
@@ -35,7 +35,6 @@ main(int(worker), int(link))
 THREADS_OF = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB")  # libraries that read <name>_NUM_THREADS when they load
 SECONDS_TO_END = 2.0  # granted to a worker before it is killed
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
-MOST_WORKERS = max(64, 4 * cpu_count())  # and the most threads of each
 LOG_TAIL = 2000  # characters of what a dead worker wrote that its error shows
 
 
@@ -64,14 +63,12 @@ class Process(SeparateMemory):
     """
 
     name = "process"
-    capacity = MOST_WORKERS
+    capacity = MOST_THREADS
 
     def __init__(self, workers: SupportsIndex | None = None, threads: int = 1) -> None:
         if workers is not None:
             self.workers = self.capacity = resolve_workers(workers, type(self).capacity)
-        if isinstance(threads, bool) or not hasattr(threads, "__index__") or not 1 <= int(threads) <= MOST_WORKERS:
-            raise ValueError(f"Process: threads is {threads!r}; it must be an int from 1 to {MOST_WORKERS}")
-        self.threads = int(threads)
+        self.threads = check_threads("Process", threads)
         self._team = ProcessTeam(self.threads)
 
     @property

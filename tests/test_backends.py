@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 import parlinalg
 from parlinalg.registry import backend_class, names, usable
 from parlinalg.testing import BackendSuite, check_backend
+from parlinalg.testing.base import ALLOWED
 
 
 def _class_name(backend: str) -> str:
     return f"Test_{backend.replace('-', '_')}"
 
 
+# Of backends whose calls take milliseconds. `PARLINALG_HYPOTHESIS=thorough` tests them as thoroughly as the others.
+FEW_EXAMPLES = {"ipyparallel": 4}
+
+
+def _suite(backend: str) -> type[BackendSuite]:
+    suite = type(_class_name(backend), (BackendSuite,), {"backend": backend})
+    if backend in FEW_EXAMPLES and settings().max_examples < 1000:
+        few = settings(max_examples=FEW_EXAMPLES[backend], deadline=None, suppress_health_check=ALLOWED)
+        for name in (name for name in dir(suite) if hasattr(getattr(suite, name), "arguments")):
+            test = getattr(suite, name)
+            setattr(suite, name, few(given(**test.arguments)(test.hypothesis.inner_test)))
+    return suite
+
+
 # A backend that cannot run has no suite; `test_can_run` skips it with its sentence.
-SUITES: dict[str, type[BackendSuite]] = {
-    name: type(_class_name(name), (BackendSuite,), {"backend": name}) for name in names() if usable(name)
-}
+SUITES = {name: _suite(name) for name in names() if usable(name)}
 globals().update({suite.__name__: suite for suite in SUITES.values()})
 
 

@@ -64,15 +64,15 @@ class OwnCluster:
         import ipyparallel
 
         self.engines = engines  # that were started, whether they live or not
-        self._folder = tempfile.mkdtemp(prefix="parlinalg-engines-")  # of this user only, as are its keys
+        self.folder = tempfile.mkdtemp(prefix="parlinalg-engines-")  # of this user only, as are its keys
         self._watch = subprocess.Popen(
-            [sys.executable, "-c", WATCH, self._folder], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-c", WATCH, self.folder], stdin=subprocess.PIPE, start_new_session=True
         )
         self._finalizer = weakref.finalize(self, end, self._watch, os.getpid())
         try:
             self._cluster = ipyparallel.Cluster(
                 n=engines,
-                profile_dir=self._folder,
+                profile_dir=self.folder,
                 cluster_id="",
                 cluster_file="",  # it would be written when the cluster ends, into the folder that is gone then
                 controller_ip="127.0.0.1",

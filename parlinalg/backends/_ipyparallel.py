@@ -7,8 +7,6 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
@@ -67,32 +65,13 @@ class IPyParallel(SeparateMemory):
         threads: SupportsIndex = 1,
     ) -> None:
         self.threads = check_threads("IPyParallel", threads)
-        if client is None and engines is not None:
-            raise ValueError(f"IPyParallel: engines is {engines!r}; pass client too, whose engines they are")
-        self._team = EngineTeam(client_of(client), None if engines is None else tuple(engines))
+        self._team = EngineTeam(client_of(client), engines)
         if client is not None:
-            self.capacity = self.workers = self._count(engines)
+            self.capacity = self.workers = len(self._team.ids())
 
     @property
     def team(self) -> EngineTeam:
         return self._team
-
-    def _count(self, engines: Sequence[int] | None) -> int:
-        ids = self._team.ids()
-        missing = sorted(set(engines or ()) - set(ids))
-        if missing or not ids:
-            raise ValueError(f"IPyParallel: engines is {engines!r}; the cluster has the engines {ids}")
-        return len(ids)
-
-    @classmethod
-    def why_not(cls) -> str | None:
-        if find_spec("ipyparallel") is None:
-            return 'the package ipyparallel is not installed. Install it: pip install "parlinalg[ipyparallel]"'
-        return None
-
-    @classmethod
-    def version(cls) -> str:
-        return f"ipyparallel {version('ipyparallel')}"
 
 
 class EngineTeam(SharingTeam):
@@ -100,8 +79,11 @@ class EngineTeam(SharingTeam):
 
     def __init__(self, client: ipyparallel.Client | None, engines: Sequence[int] | None) -> None:
         super().__init__()
+        there = [] if client is None else client.ids
+        if not set(engines or ()) <= set(there) or (client is not None and not there):
+            raise ValueError(f"IPyParallel: engines is {engines!r}; the client has the engines {there}")
         self._given = client
-        self._chosen = engines
+        self._chosen = engines if engines is None else set(engines)
         self._forked = False
         self._reset()
 
@@ -142,6 +124,8 @@ class EngineTeam(SharingTeam):
             elif self._client is not None:
                 for engine in self._engines.values():
                     engine.dismiss()
+                if self._given is None:
+                    self._client.close()
             self._reset()
             self.renew()
 
@@ -186,9 +170,9 @@ class EngineTeam(SharingTeam):
                 asked = time.monotonic()
         try:
             outcome, out = call.result.get(0)
-        except ipyparallel.error.EngineError as error:
-            raise call.engine.death(str(error)) from None
-        except Exception as error:
+        except ipyparallel.error.RemoteError as error:
+            if error.ename == "EngineError":
+                raise call.engine.death(error.evalue) from None
             raise BackendError(f"ipyparallel: {call.engine} could not run a task: {error}") from error
         if out is not None:
             call.out[...] = out
@@ -200,7 +184,7 @@ class EngineTeam(SharingTeam):
 
         def ask(client: Any) -> None:
             with suppress(Exception):  # whatever it is, it is no answer
-                client.queue_status([])
+                client.queue_status()
                 answered.set()
 
         Thread(target=ask, args=(self._client,), daemon=True).start()

@@ -1,5 +1,8 @@
 """parlinalg: one NumPy-like call for parallel matrix-vector products and sums, on any hardware."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import _load  # noqa: F401  first: it loads what the others import
 from .api import explain, matvec, vecdot, vecmat
 from .compare import Comparison, compare
@@ -13,6 +16,10 @@ from .registry import BackendInfo, backends
 from .sums import psum
 from .workers import default_workers
 
+if TYPE_CHECKING:
+    from .taskmap import TaskError, TaskMap
+    from .tasks import pmap
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -25,14 +32,31 @@ __all__ = [
     "Operator",
     "ParlinalgError",
     "PartialSum",
+    "TaskError",
+    "TaskMap",
     "backends",
     "compare",
     "default_workers",
     "explain",
     "matvec",
     "operator",
+    "pmap",
     "psum",
     "set_backend",
     "vecdot",
     "vecmat",
 ]
+
+# What needs subprocesses and sockets is loaded on first use.
+_LATER = {"TaskError": "taskmap", "TaskMap": "taskmap", "pmap": "tasks"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

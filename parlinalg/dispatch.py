@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from .workers import default_workers, resolve_workers
 if TYPE_CHECKING:
     from .backends._mpi import MPI
 
-__all__ = ["Choice", "choose", "collective", "engage", "set_backend", "tell", "with_ranks"]
+__all__ = ["Choice", "choose", "collective", "count_workers", "engage", "set_backend", "tell", "with_ranks"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -116,7 +116,7 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
     refusal = chosen.refusal(plan)
     if refusal is not None:
         raise BackendUnavailable(f"backend {chosen.name!r} cannot run this call: {refusal}")
-    return Choice(chosen, _count(chosen, workers), reason)
+    return Choice(chosen, count_workers(chosen, workers), reason)
 
 
 def engage(
@@ -186,7 +186,8 @@ def _instance(backend: str | Backend) -> Backend | None:
     raise TypeError(f"backend is {backend!r}; it must be a name, or an instance of a subclass of Backend")
 
 
-def _count(chosen: Backend, workers: int | None) -> int:
+def count_workers(chosen: Backend, workers: SupportsIndex | None) -> int:
+    """How many workers a call of this backend uses."""
     if workers is None:
         workers = chosen.workers or default_workers()
         return workers if chosen.capacity is None else min(workers, chosen.capacity)
@@ -202,11 +203,11 @@ def _auto(plan: MatvecPlan | SumPlan, workers: int | None) -> Choice:
         return Choice(default_instance("numpy"), 1, f"backend 'openmp' cannot run here: {_why_not_openmp()}")
     openmp = default_instance("openmp")
     if workers is not None:
-        return Choice(openmp, _count(openmp, workers), "so many workers were asked for")
+        return Choice(openmp, count_workers(openmp, workers), "so many workers were asked for")
     limit = _serial_limit(plan)
     if plan.elements < limit:
         return Choice(openmp, 1, f"{plan.elements} elements, below {limit}: threads would cost more than they save")
-    return Choice(openmp, _count(openmp, None), f"{plan.elements} elements, {limit} or more: threads pay")
+    return Choice(openmp, count_workers(openmp, None), f"{plan.elements} elements, {limit} or more: threads pay")
 
 
 def _serial_limit(plan: MatvecPlan | SumPlan) -> int:

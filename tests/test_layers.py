@@ -23,6 +23,9 @@ RUNGS = [
     ["distributed"],
     ["operators", "sums"],
     ["placing"],
+    ["executors"],
+    ["schedule", "taskmap"],
+    ["tasks"],
     ["served"],
     ["compare"],
     [""],  # the package itself: what users import

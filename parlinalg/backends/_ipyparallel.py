@@ -93,6 +93,11 @@ class EngineTeam(SharingTeam):
         self._engines: dict[int, Engine] = {}
         self._caller = Caller()
 
+    def engines(self, wanted: int) -> list[Engine]:
+        """So many engines, or as many as there are, for tasks of another kind."""
+        with self._lock:
+            return self._ready(wanted)
+
     def ids(self) -> list[int]:
         """The engines that live, of those that may be used."""
         ids: list[int] = self._client.ids if self._client is not None else []
@@ -218,7 +223,7 @@ class Engine:
     def __init__(self, number: int, client: ipyparallel.Client, caller: Caller) -> None:
         self._number = number
         self._client = client
-        self._view = client[number]
+        self.view = client[number]
         self._caller = caller
         self._here: Here | None = None  # until it has been greeted
         self.known: set[int] = set()  # keys of what it has mapped, or was sent
@@ -233,7 +238,7 @@ class Engine:
     ) -> Started:
         if self._here is None:
             caller = self._caller
-            self._here = self._view.apply_async(greet, caller.address, caller.proof, caller.content).get(GREETING)
+            self._here = self.view.apply_async(greet, caller.address, caller.proof, caller.content).get(GREETING)
         dropped, self.stale = sorted(self.stale), set()
         new = [source for source in (piece.source, scratch) if source.region.key not in self.known]
         rows = piece.rows.start, piece.rows.stop
@@ -247,7 +252,7 @@ class Engine:
             regions, sent = [], [] if key in self.known else [(key, array_of(piece))]
             call = Call(task, key, rows, args, (out.dtype.str, out.shape))
             self.known.add(key)
-        result = self._view.apply_async(run, self._caller.address, dropped, regions, sent, number, call)
+        result = self.view.apply_async(run, self._caller.address, dropped, regions, sent, number, call)
         return Started(self, result, out)
 
     def require_alive(self) -> None:
@@ -262,7 +267,7 @@ class Engine:
     def dismiss(self) -> None:
         """Let it forget what it has of this client."""
         with suppress(Exception):  # it has died, or the connection is closed
-            self._view.apply_async(forget, self._caller.address)
+            self.view.apply_async(forget, self._caller.address)
 
 
 def running_client() -> ipyparallel.Client | None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import select
-import signal
-import socket
-import subprocess
 import sys
 import weakref
 from collections.abc import Sequence
@@ -18,25 +15,13 @@ from typing import SupportsIndex
 from ..errors import BackendError
 from ..workers import MOST_THREADS, check_threads, resolve_workers
 from ._base import Array
+from ._launch import WorkerProcess, end
 from ._separate import Failure, SeparateMemory, Task
-from ._shared import KIND, Segment, Source, anonymous_file
+from ._shared import KIND, Segment, Source
 from ._sharing import Pieces, SharingTeam
-from ._worker import Call, Message, receive, send
+from ._worker import Call
 
 __all__ = ["Process"]
-
-# Not multiprocessing: its children import the user's __main__, which has to be guarded for it.
-CODE = """
-import sys
-worker, link, *sys.path[:] = sys.argv[1:]
-from parlinalg.backends._worker import main
-main(int(worker), int(link))
-"""
-THREADS_OF = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB")  # libraries that read <name>_NUM_THREADS when they load
-SECONDS_TO_END = 2.0  # granted to a worker before it is killed
-SIGNALS = {sig.value: sig.name for sig in signal.Signals}
-LOG_TAIL = 2000  # characters of what a dead worker wrote that its error shows
-
 
 dump_task = lru_cache(maxsize=64)(pickle.dumps)
 
@@ -130,40 +115,16 @@ class ProcessTeam(SharingTeam):
         end(self._workers)
 
 
-class Worker:
-    """One worker process, as its parent sees it."""
+class Worker(WorkerProcess):
+    """One worker process, and what it has mapped."""
 
     def __init__(self, number: int, threads: int) -> None:
-        self.number = number
-        self.parent = os.getpid()
-        self.answered = False
-        self._known: set[int] = set()  # keys of the regions that it has mapped
-        self._log = os.fdopen(anonymous_file("parlinalg-log"), "w+b")
-        self.link, theirs = socket.socketpair()
-        paths = [path or os.getcwd() for path in sys.path if isinstance(path, str)]
-        command = [sys.executable, "-c", CODE, str(number), str(theirs.fileno()), *paths]
-        try:
-            with theirs:
-                self.process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,  # never written to: it ends when this process does
-                    stdout=subprocess.DEVNULL,
-                    stderr=self._log,
-                    bufsize=0,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # Ctrl-C in the terminal is for this process only
-                    env=os.environ | {f"{name}_NUM_THREADS": str(threads) for name in THREADS_OF},
-                )
-        except BaseException as error:  # also Ctrl-C: then a process that has started finds its input ended
-            self.link.close()
-            self._log.close()
-            if isinstance(error, OSError):
-                raise BackendError(f"process: worker {number} could not start: {error}") from error
-            raise
+        super().__init__(number, threads, "parlinalg.backends._worker")
+        self._known: set[int] = set()  # keys of regions
 
     def start(self, call: Call, sources: Sequence[Source]) -> None:
         new = [source for source in sources if source.region.key not in self._known]
-        self._send(((), tuple(source.region[:] for source in new), call), [source.file for source in new])
+        self.send(((), tuple(source.region[:] for source in new), call), [source.file for source in new])
         self._known.update(source.region.key for source in new)
 
     def forget(self, sources: Sequence[Source]) -> None:
@@ -171,55 +132,11 @@ class Worker:
         if stale:
             self._known.difference_update(stale)
             with suppress(BackendError):  # the next call will notice
-                self._send((stale, (), None), [])
+                self.send((stale, (), None))
 
     def answer(self) -> Failure | int | None:
-        try:
-            outcome, _ = receive(self.link)
-        except (EOFError, OSError):
-            raise self._death() from None
-        self.answered = True
+        outcome = self.receive()
         return Failure(*outcome) if isinstance(outcome, tuple) else outcome
-
-    def end(self) -> None:
-        """Let it end, after `link` was shut down."""
-        try:
-            self.process.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._close()
-
-    def disown(self) -> None:
-        self.process.returncode = 0  # or Popen would warn that it still runs
-        self._close()
-
-    def _send(self, message: Message, files: Sequence[int]) -> None:
-        try:
-            send(self.link, message, files)
-        except OSError:
-            raise self._death() from None
-
-    def _close(self) -> None:
-        for file in (self.link, self.process.stdin, self._log):
-            if file is not None:
-                file.close()
-
-    def _death(self) -> BackendError:
-        """What there is to say of a worker that has closed its end of the link."""
-        try:
-            code = self.process.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            return BackendError(f"process: worker {self.number} (pid {self.process.pid}) does not listen any longer")
-        how = f"was killed by {SIGNALS.get(-code, -code)}" if code < 0 else f"ended with exit code {code}"
-        if code > 0 and not self.answered:
-            how = f"could not start: it {how}"
-        self._log.seek(0)
-        said = self._log.read().decode(errors="replace").strip()[-LOG_TAIL:]
-        return BackendError(
-            f"process: worker {self.number} (pid {self.process.pid}) {how}; the next call starts new workers"
-            + (f". It wrote:\n{said}" if said else "")
-        )
 
 
 def _answers(workers: Sequence[Worker]) -> list[Failure | int | None]:
@@ -234,18 +151,3 @@ def _answers(workers: Sequence[Worker]) -> list[Failure | int | None]:
             poll.unregister(link)
             outcomes[waiting[link].number] = waiting[link].answer()
     return [outcomes[worker.number] for worker in workers]
-
-
-def end(workers: list[Worker]) -> None:
-    """End all of these processes, and empty the list; in a process forked from their parent only let go of them."""
-    ending = workers.copy()
-    workers.clear()
-    if ending and ending[0].parent != os.getpid():
-        for worker in ending:
-            worker.disown()
-        return
-    for worker in ending:
-        with suppress(OSError):  # it has died already
-            worker.link.shutdown(socket.SHUT_RDWR)
-    for worker in ending:
-        worker.end()

@@ -20,7 +20,7 @@ from typing import Any
 from ._separate import Failure, attempt
 from ._shared import Layout, Region, array_at
 
-__all__ = ["Call", "Message", "main", "receive", "send"]
+__all__ = ["Call", "Message", "end_with_parent", "main", "receive", "send"]
 
 # Plain tuples, because marshal takes a tenth of the time of pickle, and nothing that it reads is run.
 Call = tuple[bytes, Layout, tuple[int, int], tuple[Layout, ...], Layout]  # pickled task, piece, its rows, args, out
@@ -40,12 +40,12 @@ def main(worker: int, link: int) -> None:
     """Serve the parent at the other end of the socket `link`, until it closes it or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered by the parent
     faulthandler.enable()
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=end_with_parent, daemon=True).start()
     with socket.socket(fileno=link) as parent, suppress(EOFError, ConnectionError):  # it was closed
         _serve(worker, parent)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Wait until standard input ends, as it does when the parent has died however; then nobody needs the result."""
     while os.read(0, 1):
         pass

@@ -1,0 +1,144 @@
+"""Processes that work for this one: how they start, and how they end with it, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ..errors import BackendError
+from ._shared import anonymous_file
+from ._worker import receive, send
+
+__all__ = ["WorkerProcess", "end"]
+
+# Not multiprocessing: its children import the user's __main__, which has to be guarded for it.
+CODE = """
+import sys
+from importlib import import_module
+module, worker, link, *sys.path[:] = sys.argv[1:]
+import_module(module).main(int(worker), int(link))
+"""
+THREADS_OF = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB")  # libraries that read <name>_NUM_THREADS when they load
+SECONDS_TO_END = 2.0  # granted to a worker before it is killed
+SIGNALS = {sig.value: sig.name for sig in signal.Signals}
+LOG_TAIL = 2000  # characters of what a dead worker wrote that its error shows
+
+
+class WorkerProcess:
+    """One worker process, as its parent sees it.
+
+    Parameters
+    ----------
+    number : int
+    threads : int
+        That its libraries may use.
+    module : str
+        Whose function ``main(number, link)`` it runs.
+    environment : mapping, optional
+        Variables to set. If it is given, what the worker prints goes where this process prints to.
+
+    Raises
+    ------
+    BackendError
+        If it cannot start.
+    """
+
+    def __init__(self, number: int, threads: int, module: str, environment: Mapping[str, str] | None = None) -> None:
+        self.number = number
+        self.parent = os.getpid()
+        self.answered = False
+        self._log = os.fdopen(anonymous_file("parlinalg-log"), "w+b")
+        self.link, theirs = socket.socketpair()
+        paths = [path or os.getcwd() for path in sys.path if isinstance(path, str)]
+        command = [sys.executable, "-c", CODE, module, str(number), str(theirs.fileno()), *paths]
+        limits = {f"{name}_NUM_THREADS": str(threads) for name in THREADS_OF}
+        try:
+            with theirs:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,  # never written to: it ends when this process does
+                    stdout=subprocess.DEVNULL if environment is None else None,
+                    stderr=self._log if environment is None else None,
+                    bufsize=0,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C in the terminal is for this process only
+                    env={**os.environ, **limits, **(environment or {})},
+                )
+        except BaseException as error:  # also Ctrl-C: then a process that has started finds its input ended
+            self.link.close()
+            self._log.close()
+            if isinstance(error, OSError):
+                raise BackendError(f"process: worker {number} could not start: {error}") from error
+            raise
+
+    def send(self, message: Any, files: Sequence[int] = ()) -> None:
+        """Send it a message; raise `BackendError` if it is dead."""
+        try:
+            send(self.link, message, files)
+        except OSError:
+            raise self._death() from None
+
+    def receive(self) -> Any:
+        """Its next message; raise `BackendError` if it is dead."""
+        try:
+            message, _ = receive(self.link)
+        except (EOFError, OSError):
+            raise self._death() from None
+        self.answered = True
+        return message
+
+    def end(self) -> None:
+        """Let it end, after `link` was shut down."""
+        try:
+            self.process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._close()
+
+    def disown(self) -> None:
+        """Leave it alone, in a process forked from its parent."""
+        self.process.returncode = 0  # or Popen would warn that it still runs
+        self._close()
+
+    def _close(self) -> None:
+        for file in (self.link, self.process.stdin, self._log):
+            if file is not None:
+                file.close()
+
+    def _death(self) -> BackendError:
+        """What there is to say of a worker that has closed its end of the link."""
+        try:
+            code = self.process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            return BackendError(f"process: worker {self.number} (pid {self.process.pid}) does not listen any longer")
+        how = f"was killed by {SIGNALS.get(-code, -code)}" if code < 0 else f"ended with exit code {code}"
+        if code > 0 and not self.answered:
+            how = f"could not start: it {how}"
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace").strip()[-LOG_TAIL:]
+        return BackendError(
+            f"process: worker {self.number} (pid {self.process.pid}) {how}; the next call starts new workers"
+            + (f". It wrote:\n{said}" if said else "")
+        )
+
+
+def end(workers: list[Any]) -> None:
+    """End all of these processes, and empty the list; in a process forked from their parent only let go of them."""
+    ending = workers.copy()
+    workers.clear()
+    if ending and ending[0].parent != os.getpid():
+        for worker in ending:
+            worker.disown()
+        return
+    for worker in ending:
+        with suppress(OSError):  # it has died already
+            worker.link.shutdown(socket.SHUT_RDWR)
+    for worker in ending:
+        worker.end()

@@ -1,0 +1,1 @@
+"""How task maps reach workers: one file per kind of worker."""

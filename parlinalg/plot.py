@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .taskmap import TaskMap
-
-__all__ = ["durations", "figure", "timelines"]
+__all__ = ["COLOURS", "durations", "figure"]
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; grey and black are left for NumPy and the ceiling.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
@@ -142,51 +140,3 @@ def _label(axes: Axes, rows: Sequence[Row], title: str | None) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
-
-
-def timelines(maps: Sequence[tuple[str, TaskMap]], axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """The lecture's picture: a row for each worker, a bar for each task, so that idle time is what is white.
-
-    Parameters
-    ----------
-    maps : sequence of (title, TaskMap)
-        Drawn below each other, with one scale of time.
-    axes : sequence of matplotlib Axes, optional
-        One for each. None: those of a new figure.
-
-    Returns
-    -------
-    list of matplotlib Axes
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
-    if axes is None:
-        rows = max(taskmap.workers for _, taskmap in maps)
-        new = figure(9, 1 + len(maps) * (0.5 + 0.4 * rows))
-        axes = list(new.subplots(len(maps), 1, sharex=True, squeeze=False)[:, 0])
-    for one, (title, taskmap) in zip(axes, maps, strict=True):
-        _timeline(one, title, taskmap)
-    axes[-1].set_xlabel("seconds since the first submission")
-    return list(axes)
-
-
-def _timeline(axes: Axes, title: str, taskmap: TaskMap) -> None:
-    line = taskmap.timeline
-    length = line["finished"] - line["started"]
-    colours = [COLOURS[task % len(COLOURS)] for task in line["task"]]
-    axes.barh(line["worker"], length, 0.8, line["started"], color=colours, edgecolor="white", linewidth=0.8)
-    for row, seconds in zip(line, length, strict=True):
-        if seconds > 0.03 * taskmap.wall_time:
-            middle = row["started"] + seconds / 2
-            axes.text(middle, row["worker"], str(row["task"]), ha="center", va="center", color="white", fontsize=7)
-    axes.axvline(taskmap.wall_time, color="black", linewidth=1, linestyle="--")
-    figures = f"{taskmap.wall_time:.2f} s, efficiency {taskmap.efficiency:.0%}"
-    axes.set_title(f"{title}: {figures}" if title else figures, loc="left", fontsize=11)
-    axes.set_yticks(range(taskmap.workers), [f"worker {number}" for number in range(taskmap.workers)])
-    axes.invert_yaxis()
-    axes.set_xlim(left=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)

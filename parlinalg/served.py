@@ -7,10 +7,7 @@ many calls takes, and write the product to y.npy, until the input ends.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 import timeit
 from collections.abc import Iterator
@@ -27,7 +24,7 @@ from .errors import BackendError
 from .placing import operator
 from .split import blocks
 
-__all__ = ["Served", "ServedCall"]
+__all__ = ["Served", "ServedCall", "requests", "serve"]
 
 Array = NDArray[Any]
 
@@ -51,7 +48,11 @@ class Served:
     """
 
     def __init__(self, A: Array, x: Array, ranks: int) -> None:
-        launcher = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        import subprocess  # these take a third of our import time
+        import tempfile
+        from shutil import rmtree, which
+
+        launcher = which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
         if launcher is None:
             raise BackendError("mpi: mpiexec is not found. Install it: pip install 'parlinalg[mpi]'")
         self._folder = Path(tempfile.mkdtemp(prefix="parlinalg-ranks-"))
@@ -67,7 +68,7 @@ class Served:
                 start_new_session=True,
             )
         except BaseException:
-            shutil.rmtree(self._folder)
+            rmtree(self._folder)
             raise
 
     @property
@@ -93,12 +94,15 @@ class Served:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        from shutil import rmtree
+        from subprocess import TimeoutExpired
+
         try:
             self._job.communicate(timeout=SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             self._job.kill()
             self._job.communicate()
-        shutil.rmtree(self._folder)
+        rmtree(self._folder)
 
 
 class ServedCall(NamedTuple):

@@ -75,5 +75,6 @@ def test_all_names_what_the_module_defines(name: str) -> None:
 
 def test_the_package_lists_all_that_it_imports() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    imported = {name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    relative = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level)
+    imported = {name.name for node in relative for name in node.names}
     assert imported - {"_load"} == set(parlinalg.__all__)

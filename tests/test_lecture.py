@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import parlinalg
-from parlinalg.registry import backend_class
+from parlinalg.registry import default_instance
 from parlinalg.testing.checks import require_close, require_same_bits
 from parlinalg.testing.oracle import exact_matvec, exact_sum
 from parlinalg.testing.strategies import PRODUCT_DTYPES, SUM_DTYPES
@@ -23,7 +23,7 @@ BEYOND_INT32 = 46_342  # squared, the first even number above 2**31
 
 
 def counts(backend: str) -> list[int]:
-    capacity = backend_class(backend).capacity
+    capacity = default_instance(backend).capacity
     return [count for count in WORKERS if capacity is None or count <= capacity]
 
 

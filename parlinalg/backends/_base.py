@@ -90,6 +90,7 @@ class Backend(ABC):
     capacity: int | None = None  # the most workers it can use; None: any number
     workers: int | None = None  # how many a call uses that does not say; None: the default of this host
     exact_products: bool = False  # whether it takes ``exact=True``
+    rank: int = 0  # of this process, among those that make the same calls
     collective: bool = False  # whether every rank must make the same calls, in the same order
     _queue: ThreadPoolExecutor | None = None
     _queue_owner = 0  # process that made it

@@ -7,6 +7,8 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
@@ -72,6 +74,16 @@ class IPyParallel(SeparateMemory):
     @property
     def team(self) -> EngineTeam:
         return self._team
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        if find_spec("ipyparallel") is None:
+            return 'the package ipyparallel is not installed. Install it: pip install "parlinalg[ipyparallel]"'
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return f"ipyparallel {version('ipyparallel')}"
 
 
 class EngineTeam(SharingTeam):

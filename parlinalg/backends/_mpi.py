@@ -78,6 +78,7 @@ class MPI(SeparateMemory):
         deadline: float | None = None,
     ) -> None:
         self.ranks = Ranks(duplicate(comm))
+        self.rank = self.ranks.rank
         self.rounds = Rounds(self.ranks)
         self.capacity = self.workers = self.ranks.size
         try:

@@ -14,10 +14,12 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..registry import default_instance
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["add_call_options", "dtype", "load", "whole_file", "write"]
+__all__ = ["add_call_options", "dtype", "load", "speaks", "whole_file", "write"]
 
 
 def add_call_options(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +51,16 @@ def load(path: str) -> NDArray[Any]:
     return array
 
 
-def write(path: str | None, result: Any) -> int:
+def speaks(backend: str | None) -> bool:
+    """Whether this process is the one to print and to write: of ranks that all have the result, the first."""
+    name = backend or os.environ.get("PARLINALG_BACKEND")
+    return name != "mpi" or default_instance(name).rank == 0
+
+
+def write(path: str | None, result: Any, backend: str | None) -> int:
     """Write a result to a file, or print all of it, with all digits; return the exit status."""
+    if not speaks(backend):
+        return 0
     if path is not None:
         with whole_file(path) as file:
             np.save(file, result)

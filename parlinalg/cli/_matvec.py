@@ -35,4 +35,4 @@ def _run(arguments: argparse.Namespace) -> int:
         backend=arguments.backend,
         workers=arguments.workers,
     )
-    return write(arguments.output, result)
+    return write(arguments.output, result, arguments.backend)

@@ -34,4 +34,4 @@ def _run(arguments: argparse.Namespace) -> int:
         backend=arguments.backend,
         workers=arguments.workers,
     )
-    return write(arguments.output, result)
+    return write(arguments.output, result, arguments.backend)

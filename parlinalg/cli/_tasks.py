@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..plot import figure, timelines
+from ..plot import figure
 from ..schedule import SCHEDULES
+from ..taskmap import timelines
 from ..tasks import BACKENDS, pmap
+from ._arguments import speaks
 
 if TYPE_CHECKING:
     from ._arguments import Commands
@@ -39,6 +41,8 @@ def _run(arguments: argparse.Namespace) -> int:
         (schedule, pmap(time.sleep, delays.tolist(), backend=arguments.backend, workers=workers, schedule=schedule))
         for schedule in SCHEDULES
     ]
+    if not speaks(arguments.backend):
+        return 0
     for schedule, taskmap in maps:
         print(
             f"{schedule:8} {len(taskmap)} tasks on {taskmap.workers} workers: {taskmap.wall_time:.2f} s, "

@@ -17,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-pytest_plugins = ("skips",)
+pytest_plugins = ("leftovers", "skips")
 
 settings.register_profile("quick", max_examples=50, derandomize=True, database=None, deadline=None)
 settings.register_profile("some", max_examples=20, derandomize=True, database=None, deadline=None)

@@ -298,3 +298,10 @@ def test_several_threads_on_two_backends(cluster: OwnCluster, backend: IPyParall
         futures = [one.submit(partial(pla.psum, A, backend=one)) for one in (backend, other) for _ in range(5)]
         for future in futures:
             require_same_bits(future.result(timeout=60), pla.psum(A))
+
+
+def test_the_example_measures() -> None:
+    example = Path(__file__).parents[1] / "docs" / "examples" / "engines.py"
+    done = subprocess.run([sys.executable, str(example), "--quick"], capture_output=True, text=True, timeout=100)  # noqa: PLW1510
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" ")[0] for line in done.stdout.splitlines()] == ["openmp,", "ipyparallel,", "push,", "placing"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +16,7 @@ from parlinalg.registry import backend_class
 from ranked import on_ranks
 
 RANKS = Path(__file__).parent / "ranks"
+EXAMPLES_FOLDER = Path(__file__).parents[1] / "docs" / "examples"
 EXAMPLES = {1: "few", 2: "some", 3: "some", 5: "few"}  # 5 ranks on 2 processors take turns
 
 if backend_class("mpi").why_not() is not None:
@@ -39,3 +43,44 @@ def test_suite(size: int, file: str, tmp_path: Path) -> None:
     failed = failures(tmp_path, size)
     assert not failed, "\n".join(f"on ranks {ranks}: {what}" for what, ranks in failed.items())
     assert run.returncode == 0, run.stdout
+
+
+# Examples
+
+
+def test_conjugate_gradients_solve_the_system() -> None:
+    run = on_ranks(3, str(EXAMPLES_FOLDER / "conjugate_gradient.py"), "200")
+    assert run.returncode == 0, run.stdout
+    assert run.stdout.startswith("200 equations on 3 ranks: ")
+
+
+def test_speeds_of_ranks_are_printed() -> None:
+    run = on_ranks(2, str(EXAMPLES_FOLDER / "ranks_speed.py"), "--quick")
+    assert run.returncode == 0, run.stdout
+    assert len(run.stdout.splitlines()) == 6
+
+
+def scaling() -> Any:
+    spec = importlib.util.spec_from_file_location("scaling", EXAMPLES_FOLDER / "scaling.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["scaling"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("size", "q"), [(1, 1), (2, 1), (4, 1), (4, 2), (6, 3), (9, 3), (16, 4), (64, 8)])
+def test_what_simulated_ranks_send_is_what_the_model_says(size: int, q: int) -> None:
+    module = scaling()
+    n = 192  # so many rows can be dealt out evenly, but to 9 ranks
+    found, expected = module.simulated(size, q, module.product(n)), module.model(n, size, q)
+    assert found.messages == expected.messages
+    assert found.nbytes == pytest.approx(expected.nbytes, abs=8 * 2 * size)
+
+
+def test_the_grid_wins_with_many_ranks(tmp_path: Path) -> None:
+    module = scaling()
+    lines = list(module.lines(1e-6, 1e10, 1e11))
+    assert all(grids[-1] < rows[-1] for _, rows, grids in lines)
+    module.draw(lines, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")

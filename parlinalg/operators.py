@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from .backends._base import Resident
 from .dispatch import Choice
 from .distributed import DistributedArray
-from .errors import ClosedError
+from .errors import BackendUnavailable, ClosedError
 from .operands import as_operand
 from .plan import MatvecPlan, plan_matvec
 
@@ -209,6 +209,9 @@ class Operator:
     def _plan(self, x_shape: tuple[int, ...], x_dtype: np.dtype, *details: object) -> MatvecPlan:
         plan = plan_matvec(self.shape, self.dtype, x_shape, x_dtype, exact=self._account.exact)
         backend = self._account.choice.backend
+        refusal = backend.refusal(plan)
+        if refusal is not None:
+            raise BackendUnavailable(f"backend {backend.name!r} cannot run this call: {refusal}")
         if backend.collective:
             backend.agree(f"a product {details} with {self}: {plan}")
         return plan

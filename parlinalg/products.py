@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import _kernels
 from .operands import real_view
 
-__all__ = ["product_states", "write_products"]
+__all__ = ["product_states", "product_sums", "write_products"]
 
 Array = NDArray[Any]
 
@@ -30,7 +30,9 @@ def write_products(A: Array, x: Array, out: Array, workers: int) -> int:
         Its dtype, a float or complex one, is what A and x are cast to first.
     """
     conditions = 0
-    for part, (a, kept, weights, single) in zip(_parts(out), _sums(A, x, out.shape[:-1], out.dtype), strict=True):
+    for part, (a, kept, weights, single) in zip(
+        _parts(out), product_sums(A, x, out.shape[:-1], out.dtype), strict=True
+    ):
         conditions |= _kernels.write_sums(a, kept, workers, part, weights, single)
     return conditions
 
@@ -38,7 +40,8 @@ def write_products(A: Array, x: Array, out: Array, workers: int) -> int:
 def product_states(A: Array, x: Array, dtype: np.dtype, workers: int) -> NDArray[np.int64]:
     """The elements of ``A @ x`` as states, shape (m, 1, 139), or (m, 2, 139) where `dtype` is complex."""
     sums = [
-        _kernels.sum_states(a, kept, workers, weights, single) for a, kept, weights, single in _sums(A, x, (), dtype)
+        _kernels.sum_states(a, kept, workers, weights, single)
+        for a, kept, weights, single in product_sums(A, x, (), dtype)
     ]
     return np.stack(sums, axis=-2)
 
@@ -47,7 +50,7 @@ def _parts(out: Array) -> tuple[Array, ...]:
     return (out.real, out.imag) if out.dtype.kind == "c" else (out,)
 
 
-def _sums(
+def product_sums(
     A: Array, x: Array, batch: tuple[int, ...], dtype: np.dtype
 ) -> Iterator[tuple[Array, int, NDArray[np.float64], bool]]:
     """The real sums that a product consists of: elements, how many of their axes are kept, weights, float32 or not."""

@@ -29,7 +29,7 @@ OURS = MappingProxyType(
         "process": "parlinalg.backends._process:Process",
         "mpi": "parlinalg.backends._mpi:MPI",
         "ipyparallel": "parlinalg.backends._ipyparallel:IPyParallel",
-        "opencl": "parlinalg.backends._planned:OpenCL",
+        "opencl": "parlinalg.backends._opencl:OpenCL",
     }
 )
 GROUP = "parlinalg.backends"

@@ -17,7 +17,7 @@ def _class_name(backend: str) -> str:
 
 
 # Of backends whose calls take milliseconds. `PARLINALG_HYPOTHESIS=thorough` tests them as thoroughly as the others.
-FEW_EXAMPLES = {"ipyparallel": 4}
+FEW_EXAMPLES = {"ipyparallel": 4, "opencl": 12}
 
 
 def _suite(backend: str) -> type[BackendSuite]:

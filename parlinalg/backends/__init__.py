@@ -10,13 +10,14 @@ from ._openmp import OpenMP
 if TYPE_CHECKING:
     from ._ipyparallel import IPyParallel
     from ._mpi import MPI
+    from ._opencl import OpenCL
     from ._process import Process
 
-__all__ = ["Backend", "IPyParallel", "MPI", "NumPy", "OpenMP", "Process", "Resident"]
+__all__ = ["Backend", "IPyParallel", "MPI", "NumPy", "OpenCL", "OpenMP", "Process", "Resident"]
 
 # The others are loaded at once, so that no thread is in the middle of that when another one forks: the child would
 # wait for its import lock for ever.
-_MODULES = {"IPyParallel": "_ipyparallel", "MPI": "_mpi", "Process": "_process"}
+_MODULES = {"IPyParallel": "_ipyparallel", "MPI": "_mpi", "OpenCL": "_opencl", "Process": "_process"}
 
 
 def __getattr__(name: str) -> Any:

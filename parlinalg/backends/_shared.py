@@ -27,6 +27,7 @@ __all__ = [
     "anonymous_file",
     "array_at",
     "compact",
+    "host_room",
     "parts_of_file",
 ]
 
@@ -159,13 +160,18 @@ def reserve(file: int, nbytes: int) -> None:
     OSError
         If there is not so much.
     """
-    free = min(_host_room(), _group_room())
+    free = host_room()
     if nbytes > free:
         raise OSError(errno.ENOMEM, f"only {free} bytes of memory are free")
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, nbytes)
     else:
         os.ftruncate(file, nbytes)
+
+
+def host_room() -> float:
+    """Bytes of memory that this process can still have, by what the host and its control groups say."""
+    return min(_host_room(), _group_room())
 
 
 def _host_room(meminfo: Path = Path("/proc/meminfo")) -> float:

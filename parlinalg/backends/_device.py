@@ -1,0 +1,276 @@
+"""OpenCL devices: which one, what it has, its programs and its memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import BackendError, BackendUnavailable
+from ._base import Array
+from ._shared import host_room
+
+if TYPE_CHECKING:
+    import pyopencl
+
+__all__ = ["Device", "describe", "find"]
+
+SOURCES = Path(__file__).parent / "opencl"
+LOG = 2000  # characters of a build log that an error shows
+VARIABLE = "PYOPENCL_CTX"  # pyopencl's own: "platform:device", numbers or parts of names
+REMEDY = 'Install a driver, or PoCL: pip install "parlinalg[opencl]"'
+
+# How elements of a dtype are stored on a device, and added up there. Nothing that a caller passes gets into a source.
+REAL = {"LOAD(p, i)": "((p)[i])", "STORE(p, i, v)": "((p)[i] = (v))", "ZERO": "0", "ADD(a, b)": "((a) + (b))"}
+SUM = {"MULTIPLY_ADD(sum, a, b)": "((sum) + (a) * (b))"}
+COMPLEX = REAL | {
+    "ZERO": "(ACC)(0, 0)",
+    "MULTIPLY_ADD(s, a, b)": "((s) + (ACC)((a).x * (b).x - (a).y * (b).y, (a).x * (b).y + (a).y * (b).x))",
+}
+HALF = {"LOAD(p, i)": "vload_half(i, p)", "STORE(p, i, v)": "vstore_half_rte(v, i, p)"}
+FOUR = {"WIDTH": "4", "VLOAD": "vload4", "STOREV": "vstore4"}
+EIGHT = {"WIDTH": "8", "VLOAD": "vload8", "STOREV": "vstore8"}
+BOOL = {"ADD(a, b)": "((a) | (b))", "MULTIPLY_ADD(s, a, b)": "((s) | ((a) & (b)))"}
+PRODUCTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "float64": {"T": "double", "ACC": "double", **FOUR, "VECTOR": "double4", **REAL, **SUM},
+        "float32": {"T": "float", "ACC": "float", **EIGHT, "VECTOR": "float8", **REAL, **SUM},
+        "float16": {"T": "half", "ACC": "float", **REAL, **SUM, **HALF},
+        "complex128": {"T": "double2", "ACC": "double2", **COMPLEX},
+        "complex64": {"T": "float2", "ACC": "float2", **COMPLEX},
+        "uint64": {"T": "ulong", "ACC": "ulong", **FOUR, "VECTOR": "ulong4", **REAL, **SUM},
+        "uint32": {"T": "uint", "ACC": "uint", **EIGHT, "VECTOR": "uint8", **REAL, **SUM},
+        "uint16": {"T": "ushort", "ACC": "ushort", **REAL, **SUM},
+        "uint8": {"T": "uchar", "ACC": "uchar", **REAL, **SUM},
+        "bool": {"T": "uchar", "ACC": "uchar", **REAL, **BOOL},
+    }
+)
+WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "float64": {"WORD": "ulong", "MANTISSA": "52", "EXPONENT": "11"},
+        "float32": {"WORD": "uint", "MANTISSA": "23", "EXPONENT": "8"},
+        "float16": {"WORD": "ushort", "MANTISSA": "10", "EXPONENT": "5"},
+    }
+)
+INTEGERS: Mapping[str, str] = MappingProxyType(
+    {
+        **{f"int{bits}": name for bits, name in ((8, "char"), (16, "short"), (32, "int"), (64, "long"))},
+        **{f"uint{bits}": f"u{name}" for bits, name in ((8, "char"), (16, "short"), (32, "int"), (64, "long"))},
+        "bool": "uchar",
+    }
+)
+
+
+class Device:
+    """A device, with a context, a queue, and the programs that were built for it.
+
+    Parameters
+    ----------
+    chosen : pyopencl.Device
+    queue : pyopencl.CommandQueue, optional
+        Of the user's. None: one of its own.
+    """
+
+    def __init__(self, chosen: Any, queue: Any = None) -> None:
+        import pyopencl
+
+        self.cl = pyopencl
+        self.opencl = chosen
+        self.name = chosen.name.strip()
+        self.context = pyopencl.Context([chosen]) if queue is None else queue.context
+        self.queue = queue or pyopencl.CommandQueue(self.context, chosen)
+        self.is_processor = bool(chosen.type & pyopencl.device_type.CPU)
+        self.has_float64 = "cl_khr_fp64" in chosen.extensions.split() or bool(chosen.double_fp_config)
+        self.units = int(chosen.max_compute_units)
+        self.largest = int(chosen.max_mem_alloc_size)  # bytes of a buffer
+        self.memory = int(chosen.global_mem_size)
+        self._programs: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+        self._kernels = threading.local()  # a kernel holds its arguments, so no two threads may share one
+        self._process = os.getpid()
+
+    def require_usable(self) -> None:
+        """Raise `BackendUnavailable` in a process that was forked: OpenCL hangs there."""
+        if self._process != os.getpid():
+            raise BackendUnavailable("backend 'opencl' cannot run in a process that was forked after OpenCL was used")
+
+    def products(self, dtype: np.dtype, kernel: str) -> Any:
+        """A kernel of products.cl."""
+        name = dtype.name.removeprefix("u") if dtype.kind == "u" else dtype.name
+        unsigned = f"u{name}" if dtype.kind in "iu" else name  # both wrap around alike
+        return self._kernel("products", f"{unsigned}", PRODUCTS[unsigned], kernel)
+
+    def sums(self, dtype: np.dtype, kernel: str, digits: int, bias: int) -> Any:
+        """A kernel of sums.cl, for floats."""
+        macros = {**WORDS[dtype.name], "DIGITS": str(digits), "BIAS": str(bias)}
+        return self._kernel("sums", f"{dtype.name} {digits}", macros, kernel)
+
+    def totals(self, dtype: np.dtype) -> Any:
+        """The kernel of totals.cl."""
+        return self._kernel("totals", dtype.name, {"WORD": INTEGERS[dtype.name]}, "total_rows")
+
+    def buffer(self, a: Array) -> Any:
+        """What lies in memory at `a`, contiguous, as a buffer to read; a copy, unless the device is the processor."""
+        flags = self.cl.mem_flags
+        if a.size == 0:
+            return self.empty(1)
+        if self.is_processor:
+            return self._try(self.cl.Buffer, a.nbytes, flags.READ_ONLY | flags.USE_HOST_PTR, hostbuf=a)
+        self.require_memory(a.nbytes)
+        return self._try(self.cl.Buffer, a.nbytes, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=a)
+
+    def empty(self, nbytes: int) -> Any:
+        """A buffer to write."""
+        self.require_memory(nbytes)
+        return self._try(self.cl.Buffer, nbytes, self.cl.mem_flags.READ_WRITE, size=max(1, nbytes))
+
+    def require_memory(self, nbytes: int) -> None:
+        """Raise `MemoryError` where so much cannot be had: some drivers end the process instead, at the first use."""
+        room = min(self.memory, host_room()) if self.is_processor else self.memory
+        if nbytes > min(room, self.largest):
+            raise MemoryError(
+                f"opencl: {nbytes} bytes were asked for on {self.name!r}; a buffer can have {self.largest}, and "
+                f"{int(room)} are available"
+            )
+
+    def _try(self, make: Any, nbytes: int, flags: int, **options: Any) -> Any:
+        try:
+            return make(self.context, flags, **options)
+        except self.cl.MemoryError as error:
+            raise MemoryError(f"opencl: {nbytes} bytes on {self.name!r}, which has {self.memory}: {error}") from error
+
+    def _kernel(self, source: str, variant: str, macros: Mapping[str, str], name: str) -> Any:
+        own = self._kernels.__dict__
+        key = f"{source} {variant} {name}"
+        if key not in own:
+            own[key] = self.cl.Kernel(self._program(source, variant, macros), name)
+        return own[key]
+
+    def _program(self, source: str, variant: str, macros: Mapping[str, str]) -> Any:
+        with self._lock:
+            if (source, variant) not in self._programs:
+                head = "".join(f"#define {name} {value}\n" for name, value in macros.items())
+                text = head + (SOURCES / f"{source}.cl").read_text(encoding="utf-8")
+                self._programs[source, variant] = self._build(text)
+            return self._programs[source, variant]
+
+    def _build(self, text: str) -> Any:
+        try:
+            return build_without_user_options(self.cl.Program(self.context, text))
+        except self.cl.RuntimeError as error:
+            raise BackendError(f"opencl: a kernel could not be built for {self.name!r}: {str(error)[-LOG:]}") from error
+
+
+def build_without_user_options(program: Any) -> Any:
+    """Build; options that the environment adds could change what the kernels mean."""
+    asked = os.environ.pop("PYOPENCL_BUILD_OPTIONS", None)
+    try:
+        with warnings.catch_warnings():  # that compilers have something to say is no news; errors are raised
+            warnings.simplefilter("ignore")
+            return program.build(options=[])
+    finally:
+        if asked is not None:
+            os.environ["PYOPENCL_BUILD_OPTIONS"] = asked
+
+
+def find(asked: Any) -> Any:
+    """The device that the argument `device` stands for.
+
+    Parameters
+    ----------
+    asked : None, int, str or pyopencl.Device
+        None: what PYOPENCL_CTX says; otherwise a GPU before an accelerator before a processor, and of these the one
+        with most memory. int: of all devices in the order of `describe`. str: a part of its name, or of its platform's.
+
+    Raises
+    ------
+    BackendUnavailable
+        If there is no such device; it says what there is, and what was missing.
+    """
+    import pyopencl
+
+    if isinstance(asked, pyopencl.Device):
+        return asked
+    devices = all_devices()
+    if isinstance(asked, int) and not isinstance(asked, bool):
+        if not 0 <= asked < len(devices):
+            raise ValueError(f"OpenCL: device is {asked}; there are {len(devices)}: {describe()}")
+        return devices[asked]
+    if asked is None and VARIABLE in os.environ:
+        return pyopencl.create_some_context(interactive=False).devices[0]
+    if asked is None:
+        return max(devices, key=_preference)
+    if isinstance(asked, str):
+        for device in devices:
+            if asked.lower() in f"{device.platform.name} {device.name}".lower():
+                return device
+        raise ValueError(f"OpenCL: device is {asked!r}; there are {describe()}")
+    raise TypeError(f"OpenCL: device is {asked!r}; it must be a part of a name, an index, a pyopencl.Device or None")
+
+
+def _preference(device: Any) -> tuple[int, int]:
+    import pyopencl
+
+    kinds = pyopencl.device_type
+    order = [kinds.CPU, kinds.ACCELERATOR, kinds.GPU]
+    return max((rank for rank, kind in enumerate(order) if device.type & kind), default=-1), device.global_mem_size
+
+
+def all_devices() -> list[pyopencl.Device]:
+    """Every device of every platform.
+
+    Raises
+    ------
+    BackendUnavailable
+        If there is none.
+    """
+    import pyopencl
+
+    try:
+        platforms = pyopencl.get_platforms()
+    except pyopencl.Error as error:
+        raise BackendUnavailable(
+            f"backend 'opencl' cannot run here: no platform was found ({error}). {REMEDY}"
+        ) from error
+    devices = [device for platform in platforms for device in _devices_of(platform)]
+    if not devices:
+        names = ", ".join(platform.name for platform in platforms) or "none"
+        raise BackendUnavailable(f"backend 'opencl' cannot run here: the platforms ({names}) have no device. {REMEDY}")
+    return devices
+
+
+def _devices_of(platform: Any) -> Sequence[Any]:
+    import pyopencl
+
+    try:
+        devices: Sequence[Any] = platform.get_devices()
+    except pyopencl.Error:  # a driver without its hardware
+        return []
+    return devices
+
+
+def _kind(device: Any) -> str:
+    import pyopencl
+
+    kinds = pyopencl.device_type
+    names = {kinds.GPU: "GPU", kinds.ACCELERATOR: "accelerator", kinds.CPU: "processor"}
+    return next((name for kind, name in names.items() if device.type & kind), "device")
+
+
+@cache
+def describe() -> tuple[str, ...]:
+    """A line for each device."""
+
+    return tuple(
+        f"{index}: {device.name.strip()} ({_kind(device)}, {device.platform.name}, "
+        f"{device.max_compute_units} units, {device.global_mem_size / 2**30:.1f} GiB, "
+        f"{'with' if device.double_fp_config else 'without'} float64, driver {device.driver_version})"
+        for index, device in enumerate(all_devices())
+    )

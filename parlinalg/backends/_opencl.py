@@ -1,0 +1,295 @@
+"""A GPU, or any other device, through OpenCL."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.util import find_spec
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _kernels
+from ..exact import FLOAT_DIGITS, PRODUCT_DIGITS, digits, report
+from ..plan import MatvecPlan, SumPlan
+from ..products import product_sums
+from ._base import Array, Backend, Resident
+from ._device import REMEDY, Device, find
+from ._shared import compact
+
+__all__ = ["OpenCL"]
+
+BIAS = {FLOAT_DIGITS: 1088, PRODUCT_DIGITS: 2176}  # of the lowest digit of a state: it weighs 2**-BIAS
+PER_UNIT = 256  # ranges that a processor's compute unit takes, so that none waits long for another
+GROUP = 128  # work items of a group, on other devices
+GROUPS = 32  # that one of their compute units has to choose from
+SHORTEST_PART = 4096  # elements of a row that are worth a partial state
+MOST_STATES = 1 << 23  # bytes of partial states at a time
+
+
+class OpenCL(Backend):
+    """A device through OpenCL: a GPU, an accelerator, or the processor.
+
+    Parameters
+    ----------
+    device : str, int or pyopencl.Device, optional
+        A part of its name, its number in ``parlinalg info``, or itself. None: what PYOPENCL_CTX says, otherwise a GPU
+        before an accelerator before a processor, and of these the one with most memory.
+    queue : pyopencl.CommandQueue, optional
+        To use instead of one of its own.
+
+    Raises
+    ------
+    BackendUnavailable
+        If there is no device.
+    TypeError, ValueError
+        If there is no such device, or both are given.
+    """
+
+    name = "opencl"
+    capacity = 1
+    workers = 1
+    exact_products = True
+
+    def __init__(self, device: Any = None, *, queue: Any = None) -> None:
+        if device is not None and queue is not None:
+            raise ValueError("OpenCL: both device and queue are given; a queue has a device already")
+        self.device = Device(find(device)) if queue is None else Device(queue.device, queue)
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        if find_spec("pyopencl") is None:
+            return f"the package pyopencl is not installed. {REMEDY}"
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return f"pyopencl {version('pyopencl')}"
+
+    def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
+        if plan.dtype.char in "gG":
+            return "no OpenCL device computes in longdouble. Cast the operands, for example to float64"
+        if isinstance(plan, MatvecPlan) and plan.dtype.char in "dD" and not plan.exact and not self.device.has_float64:
+            return f"device {self.device.name!r} has no float64. Cast the operands to float32, or use exact=True"
+        return None
+
+    def place(self, A: Array, workers: int) -> Resident:
+        return PlacedArray(self.device, A)
+
+    def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
+        self.device.require_usable()
+        rows, n = prod(a.shape[:kept]), prod(a.shape[kept:])
+        contiguous = np.ascontiguousarray(a, a.dtype.newbyteorder("=")).reshape(rows, n)
+        return row_states(self.device, contiguous, digits(a.dtype)).reshape(*a.shape[:kept], digits(a.dtype))
+
+
+class PlacedArray(Resident):
+    """A matrix in the memory of a device; on a processor, where it lies.
+
+    Matrices that are larger than a buffer can be are kept in several; those that are larger than the memory of the
+    device stay with the caller, and are sent for each product.
+    """
+
+    def __init__(self, device: Device, A: Array) -> None:
+        device.require_usable()
+        self._device = device
+        self._A = A
+        self._blocks: dict[np.dtype, list[tuple[slice, Block]]] = {}
+
+    def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
+        self._device.require_usable()
+        if exact:
+            report(write_exactly(self._device, self._A, x, out))
+            return
+        dtype = out.dtype
+        vectors = np.broadcast_to(x, (*out.shape[:-1], x.shape[-1])).astype(dtype)
+        for rows, block in self._placed(dtype):
+            block.multiply(vectors, out[..., rows])
+
+    def vecmat(self, x: Array, out: Array, *, exact: bool = False) -> None:
+        self._device.require_usable()
+        if exact:
+            report(write_exactly(self._device, self._A.T, x.conj(), out))
+            return
+        factor = x.conj().astype(out.dtype)
+        wide = np.dtype(np.float32) if out.dtype == np.float16 else out.dtype
+        total = np.zeros(out.shape, wide)
+        for rows, block in self._placed(out.dtype):
+            part = np.empty(out.shape, out.dtype)
+            block.transpose().multiply(factor[rows], part)
+            total += part
+        out[...] = total
+
+    def close(self) -> None:
+        self._blocks.clear()
+
+    def _placed(self, dtype: np.dtype) -> list[tuple[slice, Block]]:
+        """The blocks of rows, on the device if they fit into it; cast to `dtype`."""
+        if dtype in self._blocks:
+            return self._blocks[dtype]
+        A = self._A
+        row = max(1, prod(A.shape[:-2]) * A.shape[-1] * dtype.itemsize)
+        step = max(1, min(A.shape[-2], self._device.largest // row))
+        blocks = [slice(first, first + step) for first in range(0, max(1, A.shape[-2]), step)]
+        made = [(rows, Block(self._device, A[..., rows, :], dtype)) for rows in blocks]
+        if self._device.is_processor or A.shape[-2] * row <= self._device.memory:
+            self._blocks[dtype] = made
+        return made
+
+
+class Block:
+    """Rows of a matrix as one buffer, made when it is used first.
+
+    Parameters
+    ----------
+    device : Device
+    A : shape (..., rows, columns)
+    dtype : dtype
+        To compute in.
+    """
+
+    def __init__(self, device: Device, A: Array, dtype: np.dtype) -> None:
+        self._device = device
+        self._dtype = dtype
+        self._strided = strided = _uploadable(A, dtype)
+        self._memory, self._start = _memory_of(strided)
+        self._buffer = device.buffer(self._memory)
+
+    def transpose(self) -> Block:
+        """The transpose, of the same buffer."""
+        other = object.__new__(Block)
+        vars(other).update(vars(self), _strided=self._strided.mT)
+        return other
+
+    def multiply(self, x: Array, out: Array) -> None:
+        """Write ``A @ x`` into `out`, batch by batch."""
+        device, dtype, strided = self._device, self._dtype, self._strided
+        m, n = strided.shape[-2:]
+        if out.size == 0:
+            return
+        matrices = np.broadcast_to(strided, (*out.shape[:-1], m, n))
+        *steps, row_stride, column_stride = (stride // dtype.itemsize for stride in matrices.strides)
+        y = np.empty(m, dtype)
+        y_buffer = device.empty(y.nbytes)
+        for index in np.ndindex(out.shape[:-1]):
+            offset = self._start + sum(i * step for i, step in zip(index, steps, strict=True))
+            vector = device.buffer(np.ascontiguousarray(x[index]))
+            launch(device, dtype, self._buffer, (offset, m, n, row_stride, column_stride), vector, y_buffer)
+            device.cl.enqueue_copy(device.queue, y, y_buffer)
+            out[index] = y
+
+
+def launch(device: Device, dtype: np.dtype, A: Any, sizes: tuple[int, int, int, int, int], x: Any, y: Any) -> None:
+    """Queue the kernel that suits the device and the strides."""
+    offset, m, n, row_stride, column_stride = map(np.int64, sizes)
+    vectors = dtype.name in ("float32", "float64", "int64", "uint64", "int32", "uint32")
+    if device.is_processor:
+        items = (min(int(m), PER_UNIT * device.units),)
+        if vectors and column_stride == 1:
+            kernel = device.products(dtype, "contiguous_rows_in_order")
+            kernel(device.queue, items, (1,), A, offset, m, n, row_stride, x, y)
+        elif vectors and row_stride == 1:
+            kernel = device.products(dtype, "contiguous_columns_in_order")
+            kernel(device.queue, items, (1,), A, offset, m, n, column_stride, x, y)
+        else:
+            kernel = device.products(dtype, "rows_in_order")
+            kernel(device.queue, items, (1,), A, offset, m, n, row_stride, column_stride, x, y)
+        return
+    groups = GROUPS * device.units
+    width = max(dtype.itemsize, 4)
+    sums = device.cl.LocalMemory(GROUP * width)
+    if abs(row_stride) < abs(column_stride):
+        rows = min(GROUP, 32)
+        size = (min(groups, -(-int(m) // rows)) * GROUP,)
+        kernel = device.products(dtype, "group_per_rows")
+        kernel(device.queue, size, (GROUP,), A, offset, m, n, row_stride, column_stride, x, y, sums, np.int32(rows))
+    else:
+        size = (min(groups, int(m)) * GROUP,)
+        kernel = device.products(dtype, "group_per_row")
+        kernel(device.queue, size, (GROUP,), A, offset, m, n, row_stride, column_stride, x, y, sums)
+
+
+def row_states(device: Device, a: Array, length: int, weights: Array | None = None) -> NDArray[np.int64]:
+    """Normalised states of the sums of each row of `a`, shape (rows, n), or of its products with `weights`.
+
+    Weights are float64, shape (vectors, n): rows of `a` in as many blocks of equal size belong to one each.
+    """
+    rows, n = a.shape
+    states = np.zeros((rows, length), np.int64)
+    if a.size == 0:
+        return states
+    units = device.units * (PER_UNIT if device.is_processor else GROUP * 4)
+    parts = max(1, min(-(-units // rows), n // SHORTEST_PART))
+    step = max(1, MOST_STATES // (8 * length * parts), min(rows, 1))
+    vectors = 1 if weights is None else len(weights)
+    step = min(step, rows // vectors)  # rows of one vector at a time
+    for vector in range(vectors):
+        own = None if weights is None else device.buffer(np.ascontiguousarray(weights[vector]))
+        for first in range(vector * (rows // vectors), (vector + 1) * (rows // vectors), step):
+            last = min(first + step, (vector + 1) * (rows // vectors))
+            _add_rows(device, a[first:last], states[first:last], parts, own)
+    if length > 1:
+        _kernels.normalise(states)
+    return states
+
+
+def _add_rows(device: Device, a: Array, states: NDArray[np.int64], parts: int, weights: Any) -> None:
+    rows, n = a.shape
+    length = states.shape[1]
+    found = np.empty((rows, parts, length), np.int64)
+    result = device.empty(found.nbytes)
+    sizes = [np.int64(one) for one in (0, rows, n, parts)]
+    buffer = device.buffer(a)
+    per_item = (min(rows * parts, PER_UNIT * device.units),) if device.is_processor else (-(-rows * parts // 64) * 64,)
+    group = (1,) if device.is_processor else (64,)
+    if length == 1:
+        device.totals(a.dtype)(device.queue, per_item, group, buffer, *sizes, result)
+    elif weights is None:
+        kernel = device.sums(a.dtype, "sum_rows", length, BIAS[length])
+        kernel(device.queue, per_item, group, buffer, *sizes, result)
+    else:
+        kernel = device.sums(a.dtype, "sum_products", length, BIAS[length])
+        kernel(device.queue, per_item, group, buffer, *sizes, result, weights, np.int64(1))
+    device.cl.enqueue_copy(device.queue, found, result)
+    np.add.reduce(found, axis=1, out=states)
+
+
+def write_exactly(device: Device, A: Array, x: Array, out: Array) -> int:
+    """Write ``A @ x`` into `out`, each element rounded once; return the flags that `exact.report` takes."""
+    conditions = 0
+    targets = (out.real, out.imag) if out.dtype.kind == "c" else (out,)
+    real = out.dtype.type(0).real.dtype
+    for target, (a, kept, weights, _) in zip(targets, product_sums(A, x, out.shape[:-1], out.dtype), strict=True):
+        rows, n = prod(a.shape[:kept]), prod(a.shape[kept:])
+        vectors = prod(out.shape[:-1])
+        if rows == 0:
+            continue
+        flat = np.ascontiguousarray(a, real).reshape(rows, n)
+        own = weights.take(0, axis=kept - 1 - a.ndim)  # one vector of weights for all rows of a matrix
+        factors = np.ascontiguousarray(np.broadcast_to(own, (*out.shape[:-1], *a.shape[kept:])))
+        states = row_states(device, flat, PRODUCT_DIGITS, factors.reshape(vectors, n))
+        rounded = np.empty(rows, real)
+        conditions |= _kernels.round_states(states, rounded)
+        target[...] = rounded.reshape(target.shape)
+    return conditions
+
+
+def _uploadable(A: Array, dtype: np.dtype) -> Array:
+    """`A` in this dtype, aligned, with strides that count whole elements; itself where it is so."""
+    distinct = compact(A)
+    whole = all(stride % dtype.itemsize == 0 for stride in A.strides)
+    if A.dtype != dtype or not A.dtype.isnative or not A.flags.aligned or not whole:
+        distinct = distinct.astype(dtype, order="K")
+    return np.broadcast_to(distinct, A.shape)
+
+
+def _memory_of(a: Array) -> tuple[Array, int]:
+    """The memory that an array lies in, as a flat one, and the index of its first element there."""
+    if a.size == 0:
+        return a.reshape(-1), 0
+    spans = [(length - 1) * stride // a.itemsize for length, stride in zip(a.shape, a.strides, strict=True)]
+    start = -sum(span for span in spans if span < 0)
+    lowest = a[tuple(slice(-1, None) if span < 0 else slice(0, 1) for span in spans)]
+    length = 1 + sum(map(abs, spans))
+    return np.lib.stride_tricks.as_strided(lowest, (length,), (a.itemsize,)), start

@@ -1,0 +1,166 @@
+// Products of a matrix, of any strides, with a vector. The host defines, for one dtype:
+//   T       what elements are stored as          ACC   what products are added up in
+//   LOAD(p, i)  element i as ACC                 STORE(p, i, v)  the inverse
+//   ZERO, MULTIPLY_ADD(sum, a, b)
+// Strides and sizes are arguments, 64 bits wide, and count elements.
+
+// For processors: each work item takes a range of rows, one after the other, and reads memory in order.
+__kernel void rows_in_order(__global const T *A, const long offset, const long m, const long n, const long row_stride,
+                            const long column_stride, __global const T *x, __global T *y)
+{
+    const long items = get_global_size(0), item = get_global_id(0);
+    const long first = m * item / items, last = m * (item + 1) / items;
+    for (long i = first; i < last; i++) {
+        __global const T *row = A + offset + i * row_stride;
+        ACC s0 = ZERO, s1 = ZERO, s2 = ZERO, s3 = ZERO;
+        long j = 0;
+        for (; j + 4 <= n; j += 4) {
+            s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
+            s1 = MULTIPLY_ADD(s1, LOAD(row, (j + 1) * column_stride), LOAD(x, j + 1));
+            s2 = MULTIPLY_ADD(s2, LOAD(row, (j + 2) * column_stride), LOAD(x, j + 2));
+            s3 = MULTIPLY_ADD(s3, LOAD(row, (j + 3) * column_stride), LOAD(x, j + 3));
+        }
+        for (; j < n; j++)
+            s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
+        STORE(y, i, ADD(ADD(s0, s1), ADD(s2, s3)));
+    }
+}
+
+#ifdef VECTOR
+// Vectors of WIDTH elements, of 256 bits, at addresses that need no alignment. Some compilers take vload apart, which
+// takes twice the time, so where the type can say what it needs, it does.
+#ifdef __clang__
+typedef T UNALIGNED __attribute__((ext_vector_type(WIDTH), aligned(sizeof(T))));
+#define LOADV(j, p) (*(__global const UNALIGNED *)((p) + WIDTH * (j)))
+#else
+#define LOADV(j, p) VLOAD(j, p)
+#endif
+
+T sum_of_lanes(const VECTOR v)
+{
+    T lanes[WIDTH], sum = 0;
+    STOREV(v, 0, lanes);
+    for (int k = 0; k < WIDTH; k++)
+        sum += lanes[k];
+    return sum;
+}
+
+// The same for rows that are contiguous, four at a time.
+__kernel void contiguous_rows_in_order(__global const T *A, const long offset, const long m, const long n,
+                                       const long row_stride, __global const T *x, __global T *y)
+{
+    const long items = get_global_size(0), item = get_global_id(0);
+    const long groups = (m + 3) / 4, whole = n / WIDTH;
+    for (long group = groups * item / items; group < groups * (item + 1) / items; group++) {
+        const long i = min(4 * group, max(m - 4, (long)0)), step = m < 4 ? 0 : row_stride;
+        for (long k = i; k < (m < 4 ? m : i + 1); k++) {
+            __global const T *r0 = A + offset + k * row_stride, *r1 = r0 + step, *r2 = r1 + step, *r3 = r2 + step;
+            VECTOR s0 = (VECTOR)(0), s1 = s0, s2 = s0, s3 = s0;
+            for (long j = 0; j < whole; j++) {
+                const VECTOR factors = LOADV(j, x);
+                s0 += LOADV(j, r0) * factors;
+                s1 += LOADV(j, r1) * factors;
+                s2 += LOADV(j, r2) * factors;
+                s3 += LOADV(j, r3) * factors;
+            }
+            T t0 = sum_of_lanes(s0), t1 = sum_of_lanes(s1), t2 = sum_of_lanes(s2), t3 = sum_of_lanes(s3);
+            for (long j = WIDTH * whole; j < n; j++) {
+                t0 += r0[j] * x[j];
+                t1 += r1[j] * x[j];
+                t2 += r2[j] * x[j];
+                t3 += r3[j] * x[j];
+            }
+            y[k] = t0;
+            if (m >= 4) {
+                y[k + 1] = t1;
+                y[k + 2] = t2;
+                y[k + 3] = t3;
+            }
+        }
+    }
+}
+
+// For matrices whose columns are contiguous: each work item takes 8 vectors of rows at a time, through all columns.
+__kernel void contiguous_columns_in_order(__global const T *A, const long offset, const long m, const long n,
+                                          const long column_stride, __global const T *x, __global T *y)
+{
+    const long items = get_global_size(0), item = get_global_id(0);
+    const long strips = (m + 8 * WIDTH - 1) / (8 * WIDTH);
+    for (long strip = strips * item / items; strip < strips * (item + 1) / items; strip++) {
+        const long first = 8 * WIDTH * strip;
+        __global const T *corner = A + offset + first;
+        if (first + 8 * WIDTH <= m) {
+            VECTOR s[8];
+            for (int k = 0; k < 8; k++)
+                s[k] = (VECTOR)(0);
+            for (long j = 0; j < n; j++) {
+                const VECTOR factor = (VECTOR)(x[j]);
+                for (int k = 0; k < 8; k++)
+                    s[k] += LOADV(k, corner + j * column_stride) * factor;
+            }
+            for (int k = 0; k < 8; k++)
+                STOREV(s[k], k, y + first);
+        } else {
+            for (long i = 0; i < m - first; i++) {
+                T s = 0;
+                for (long j = 0; j < n; j++)
+                    s += corner[i + j * column_stride] * x[j];
+                y[first + i] = s;
+            }
+        }
+    }
+}
+#endif
+
+// For devices with many work items at a time: a work group takes a row, its items neighbouring elements.
+__kernel void group_per_row(__global const T *A, const long offset, const long m, const long n, const long row_stride,
+                            const long column_stride, __global const T *x, __global T *y, __local ACC *sums)
+{
+    const int item = get_local_id(0), items = get_local_size(0);
+    for (long i = get_group_id(0); i < m; i += get_num_groups(0)) {
+        __global const T *row = A + offset + i * row_stride;
+        ACC s0 = ZERO, s1 = ZERO;
+        long j = item;
+        for (; j + items < n; j += 2 * items) {
+            s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
+            s1 = MULTIPLY_ADD(s1, LOAD(row, (j + items) * column_stride), LOAD(x, j + items));
+        }
+        if (j < n)
+            s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
+        sums[item] = ADD(s0, s1);
+        for (int half_ = items / 2; half_ > 0; half_ /= 2) {
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (item < half_)
+                sums[item] = ADD(sums[item], sums[item + half_]);
+        }
+        if (item == 0)
+            STORE(y, i, sums[0]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+}
+
+// The same for matrices whose columns are contiguous, so that neighbouring items read neighbouring rows: a group takes
+// `rows` rows, and its items share the columns of each.
+__kernel void group_per_rows(__global const T *A, const long offset, const long m, const long n, const long row_stride,
+                             const long column_stride, __global const T *x, __global T *y, __local ACC *sums,
+                             const int rows)
+{
+    const int item = get_local_id(0), shares = get_local_size(0) / rows;
+    const int lane = item % rows, share = item / rows;
+    for (long first = (long)get_group_id(0) * rows; first < m; first += (long)get_num_groups(0) * rows) {
+        const long i = first + lane;
+        ACC s = ZERO;
+        if (i < m)
+            for (long j = share; j < n; j += shares)
+                s = MULTIPLY_ADD(s, LOAD(A, offset + i * row_stride + j * column_stride), LOAD(x, j));
+        sums[item] = s;
+        for (int half_ = shares / 2; half_ > 0; half_ /= 2) {
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (share < half_)
+                sums[item] = ADD(sums[item], sums[item + half_ * rows]);
+        }
+        if (share == 0 && i < m)
+            STORE(y, i, sums[item]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+}

@@ -1,0 +1,154 @@
+// Exact sums, by integers only, so that neither the rounding mode nor any option of the compiler can change a bit.
+// The host defines, for one type of elements, how they are stored: WORD, MANTISSA (bits), EXPONENT (bits); and
+// DIGITS, TOP: digits of a state, and what the lowest of them weighs: 2**-BIAS.
+//
+// A float is a sign, a significand s below 2**(MANTISSA + 1), and an exponent e, so that it is s * 2**(e - ORIGIN), e
+// from 0 on. Digits are of radix 2**32, in 64 bits, so that 2**31 of them can be added before they are normalised.
+
+#define SPECIAL ((1 << EXPONENT) - 1)
+#define ORIGIN ((1 << (EXPONENT - 1)) - 2 + MANTISSA)
+
+long significand(const WORD word)
+{
+    const long fraction = word & (((ulong)1 << MANTISSA) - 1);
+    return (word >> MANTISSA) & SPECIAL ? fraction | ((long)1 << MANTISSA) : fraction;
+}
+
+// The exponent e above; subnormal numbers have that of the smallest normal ones.
+int exponent_of(const WORD word)
+{
+    const int e = (int)((word >> MANTISSA) & SPECIAL);
+    return e ? e - 1 : 0;
+}
+
+int is_negative(const WORD word)
+{
+    return (int)(word >> (MANTISSA + EXPONENT));
+}
+
+// Add value * 2**(position - BIAS) to a state.
+void deposit(long *digits, const long value, const int position)
+{
+    const int digit = position >> 5, shift = position & 31;
+    const ulong magnitude = value < 0 ? -(ulong)value : (ulong)value;
+    const ulong low = magnitude << shift, high = shift ? magnitude >> (64 - shift) : 0;
+    const long sign = value < 0 ? -1 : 1;
+    digits[digit] += sign * (long)(low & 0xffffffff);
+    digits[digit + 1] += sign * (long)(low >> 32);
+    digits[digit + 2] += sign * (long)(high & 0xffffffff);
+    digits[digit + 3] += sign * (long)(high >> 32);
+}
+
+void count_special(long *counts, const int nan, const int negative)
+{
+    counts[nan ? 0 : negative ? 2 : 1] += 1;
+}
+
+void add(long *digits, const WORD word)
+{
+    if (((word >> MANTISSA) & SPECIAL) == SPECIAL) {
+        count_special(digits + DIGITS - 3, (word & (((ulong)1 << MANTISSA) - 1)) != 0, is_negative(word));
+        return;
+    }
+    const long s = significand(word);
+    deposit(digits, is_negative(word) ? -s : s, exponent_of(word) + BIAS - ORIGIN);
+}
+
+// A block of elements: those within 2**53 of the largest are added as two integers, which are deposited once.
+#define BLOCK 1024
+
+int largest_exponent(__global const WORD *a, const long n)
+{
+    int largest = 0;
+    for (long i = 0; i < n; i++)
+        largest = max(largest, (int)((a[i] >> MANTISSA) & SPECIAL));
+    return largest;
+}
+
+void add_block(long *digits, __global const WORD *a, const long n)
+{
+    const int largest = largest_exponent(a, n);
+    if (largest == SPECIAL) {
+        for (long i = 0; i < n; i++)
+            add(digits, a[i]);
+        return;
+    }
+    const int top = max(largest - 1, 0);
+    long high = 0, low = 0;
+    ulong lost = 0;
+    for (long i = 0; i < n; i++) {
+        const WORD word = a[i];
+        const long s = significand(word);
+        const int distance = top - exponent_of(word);
+        const int shift = min(distance, 53);
+        const long sign = -(long)is_negative(word);
+        high += ((s >> shift) ^ sign) - sign;
+        low += (((s << (53 - shift)) & (((long)1 << 53) - 1)) ^ sign) - sign;
+        lost |= (ulong)(distance - shift) * (ulong)(s != 0);
+    }
+    if (lost) {
+        for (long i = 0; i < n; i++)
+            add(digits, a[i]);
+        return;
+    }
+    const int position = top + BIAS - ORIGIN;
+    deposit(digits, high, position);
+    // No bit is below that of the smallest number, so what is shifted out is zero.
+    deposit(digits, position < 53 ? low >> (53 - position) : low, max(position - 53, 0));
+}
+
+// Row r of `rows` is a[offset + r*n .. + n]; part p of `parts` of each row becomes states[r, p].
+__kernel void sum_rows(__global const WORD *a, const long offset, const long rows, const long n, const long parts,
+                       __global long *states)
+{
+    for (long item = get_global_id(0); item < rows * parts; item += get_global_size(0)) {
+        const long row = item / parts, part = item % parts;
+        const long first = n * part / parts, last = n * (part + 1) / parts;
+        long digits[DIGITS];
+        for (int k = 0; k < DIGITS; k++)
+            digits[k] = 0;
+        for (long i = first; i < last; i += BLOCK)
+            add_block(digits, a + offset + row * n + i, min((long)BLOCK, last - i));
+        for (int k = 0; k < DIGITS; k++)
+            states[item * DIGITS + k] = digits[k];
+    }
+}
+
+// Products of float64 weights, as words, with the elements of a row: their product has up to 106 bits.
+void add_product(long *digits, const WORD word, const ulong weight)
+{
+    const int e = (int)((word >> MANTISSA) & SPECIAL), f = (int)((weight >> 52) & 2047);
+    const ulong fraction = weight & (((ulong)1 << 52) - 1);
+    const ulong s = (ulong)significand(word), t = f ? fraction | ((ulong)1 << 52) : fraction;
+    const int negative = is_negative(word) ^ (int)(weight >> 63);
+    if (e == SPECIAL || f == 2047) {
+        const int nan = (e == SPECIAL && (word & (((ulong)1 << MANTISSA) - 1))) || (f == 2047 && fraction) || !s || !t;
+        count_special(digits + DIGITS - 3, nan, negative);
+        return;
+    }
+    const int position = exponent_of(word) + (f ? f - 1 : 0) + BIAS - ORIGIN - 1074;
+    const ulong low = s * t, high = mul_hi(s, t);
+    // In pieces of at most 63 bits, since `deposit` takes signed integers.
+    const long first = (long)(low & 0xffffffff), second = (long)(low >> 32), third = (long)high;
+    deposit(digits, negative ? -first : first, position);
+    deposit(digits, negative ? -second : second, position + 32);
+    deposit(digits, negative ? -third : third, position + 64);
+}
+
+__kernel void sum_products(__global const WORD *a, const long offset, const long rows, const long n, const long parts,
+                           __global long *states, __global const ulong *weights, const long vectors)
+{
+    for (long item = get_global_id(0); item < rows * parts; item += get_global_size(0)) {
+        const long row = item / parts, part = item % parts;
+        const long first = n * part / parts, last = n * (part + 1) / parts;
+        __global const WORD *own = a + offset + row * n;
+        __global const ulong *factors = weights + row / (rows / vectors) * n;
+        long digits[DIGITS];
+        for (int k = 0; k < DIGITS; k++)
+            digits[k] = 0;
+        for (long i = first; i < last; i++)
+            add_product(digits, own[i], factors[i]);
+        for (int k = 0; k < DIGITS; k++)
+            states[item * DIGITS + k] = digits[k];
+    }
+}

@@ -54,8 +54,21 @@ void add(long *digits, const WORD word)
     deposit(digits, is_negative(word) ? -s : s, exponent_of(word) + BIAS - ORIGIN);
 }
 
-// A block of elements: those within 2**53 of the largest are added as two integers, which are deposited once.
+// A block of elements, in vectors of 4: those within 2**53 of a window are added as two integers, which are deposited
+// once. A window is the exponent of its largest numbers. That of the block before is tried first.
 #define BLOCK 1024
+
+#ifdef __clang__
+typedef WORD WORDS __attribute__((ext_vector_type(4), aligned(sizeof(WORD))));
+#define LOAD4(j, p) convert_ulong4(*(__global const WORDS *)((p) + 4 * (j)))
+#else
+#define LOAD4(j, p) convert_ulong4(vload4(j, p))
+#endif
+
+long sum_of_lanes(const long4 v)
+{
+    return (v.x + v.y) + (v.z + v.w);
+}
 
 int largest_exponent(__global const WORD *a, const long n)
 {
@@ -65,36 +78,49 @@ int largest_exponent(__global const WORD *a, const long n)
     return largest;
 }
 
-void add_block(long *digits, __global const WORD *a, const long n)
+// Add n elements, a multiple of 4; 0 if one of them is outside of the window.
+int fits(long *digits, __global const WORD *a, const long n, const int window)
 {
-    const int largest = largest_exponent(a, n);
-    if (largest == SPECIAL) {
-        for (long i = 0; i < n; i++)
-            add(digits, a[i]);
-        return;
+    const ulong4 implicit = (ulong4)((ulong)1 << MANTISSA);
+    long4 high = (long4)(0), low = (long4)(0);
+    ulong4 lost = (ulong4)(0);
+    for (long j = 0; j < n / 4; j++) {
+        const ulong4 word = LOAD4(j, a);
+        const ulong4 e = (word >> MANTISSA) & (ulong4)(SPECIAL);
+        const ulong4 normal = as_ulong4(e != (ulong4)(0));
+        const ulong4 s = (word & (implicit - 1)) | (normal & implicit);
+        // As unsigned numbers, those above the window are far away, too; infinities and NaN always are.
+        const ulong4 distance = (ulong4)(window) - (e + normal);
+        const ulong4 below = s << ((ulong4)(63) - (distance & 63)) << 1;
+        const long4 sign = -as_long4(word >> (MANTISSA + EXPONENT));
+        lost |= (below & 2047) | (distance & ~(ulong4)(63) & as_ulong4(s != (ulong4)(0)));
+        high += (as_long4(s >> (distance & 63)) ^ sign) - sign;
+        low += (as_long4(below >> 11) ^ sign) - sign;
     }
-    const int top = max(largest - 1, 0);
-    long high = 0, low = 0;
-    ulong lost = 0;
-    for (long i = 0; i < n; i++) {
-        const WORD word = a[i];
-        const long s = significand(word);
-        const int distance = top - exponent_of(word);
-        const int shift = min(distance, 53);
-        const long sign = -(long)is_negative(word);
-        high += ((s >> shift) ^ sign) - sign;
-        low += (((s << (53 - shift)) & (((long)1 << 53) - 1)) ^ sign) - sign;
-        lost |= (ulong)(distance - shift) * (ulong)(s != 0);
-    }
-    if (lost) {
-        for (long i = 0; i < n; i++)
-            add(digits, a[i]);
-        return;
-    }
-    const int position = top + BIAS - ORIGIN;
-    deposit(digits, high, position);
+    if (lost.x | lost.y | lost.z | lost.w)
+        return 0;
+    const int position = window + BIAS - ORIGIN;
+    const long below = sum_of_lanes(low);
+    deposit(digits, sum_of_lanes(high), position);
     // No bit is below that of the smallest number, so what is shifted out is zero.
-    deposit(digits, position < 53 ? low >> (53 - position) : low, max(position - 53, 0));
+    deposit(digits, position < 53 ? below >> (53 - position) : below, max(position - 53, 0));
+    return 1;
+}
+
+// The window to try for the next block.
+int add_block(long *digits, __global const WORD *a, const long n, int window)
+{
+    const long whole = n / 4 * 4;
+    if (!fits(digits, a, whole, window)) {
+        const int largest = largest_exponent(a, whole);
+        window = min(max(largest - 1, 0), SPECIAL - 2);
+        if (largest == SPECIAL || !fits(digits, a, whole, window))
+            for (long i = 0; i < whole; i++)
+                add(digits, a[i]);
+    }
+    for (long i = whole; i < n; i++)
+        add(digits, a[i]);
+    return window;
 }
 
 // Row r of `rows` is a[offset + r*n .. + n]; part p of `parts` of each row becomes states[r, p].
@@ -107,8 +133,9 @@ __kernel void sum_rows(__global const WORD *a, const long offset, const long row
         long digits[DIGITS];
         for (int k = 0; k < DIGITS; k++)
             digits[k] = 0;
+        int window = 0;
         for (long i = first; i < last; i += BLOCK)
-            add_block(digits, a + offset + row * n + i, min((long)BLOCK, last - i));
+            window = add_block(digits, a + offset + row * n + i, min((long)BLOCK, last - i), window);
         for (int k = 0; k < DIGITS; k++)
             states[item * DIGITS + k] = digits[k];
     }

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import BackendError, BackendUnavailable
 from ._base import Array
 from ._shared import host_room
+from ._vendors import register
 
 if TYPE_CHECKING:
     import pyopencl
@@ -194,6 +195,7 @@ def find(asked: Any) -> Any:
     BackendUnavailable
         If there is no such device; it says what there is, and what was missing.
     """
+    register()
     import pyopencl
 
     if isinstance(asked, pyopencl.Device):
@@ -215,12 +217,14 @@ def find(asked: Any) -> Any:
     raise TypeError(f"OpenCL: device is {asked!r}; it must be a part of a name, an index, a pyopencl.Device or None")
 
 
-def _preference(device: Any) -> tuple[int, int]:
+def _preference(device: Any) -> tuple[int, bool, int]:
+    """GPUs first; of drivers for processors, Intel's."""
     import pyopencl
 
     kinds = pyopencl.device_type
     order = [kinds.CPU, kinds.ACCELERATOR, kinds.GPU]
-    return max((rank for rank, kind in enumerate(order) if device.type & kind), default=-1), device.global_mem_size
+    rank = max((rank for rank, kind in enumerate(order) if device.type & kind), default=-1)
+    return rank, "Intel" in device.platform.name, device.global_mem_size
 
 
 def all_devices() -> list[pyopencl.Device]:
@@ -231,6 +235,7 @@ def all_devices() -> list[pyopencl.Device]:
     BackendUnavailable
         If there is none.
     """
+    register()
     import pyopencl
 
     try:

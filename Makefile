@@ -10,7 +10,7 @@ BUILT_FROM := pyproject.toml setup.py $(filter-out ext/_kernels.c ext/_small.c,$
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Backends whose tests may not be skipped.
-REQUIRED := numpy openmp process mpi ipyparallel
+REQUIRED := numpy openmp process mpi ipyparallel opencl
 
 .PHONY: demo test check docs mutants interpreters install
 .DEFAULT_GOAL := test

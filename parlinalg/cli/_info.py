@@ -11,6 +11,9 @@ import numpy as np
 import parlinalg
 
 from .. import _kernels
+from ..backends._device import describe
+from ..errors import BackendUnavailable
+from ..registry import backend_class
 from ..workers import cpu_count
 
 if TYPE_CHECKING:
@@ -31,4 +34,16 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"CPUs: {cpu_count()}, default workers: {parlinalg.default_workers()}")
     for backend in parlinalg.backends().values():
         print(backend)
+    for line in _opencl_devices():
+        print(f"opencl device {line}")
     return 0
+
+
+def _opencl_devices() -> tuple[str, ...]:
+    """Those that OpenCL finds, or why it finds none; to ask touches its drivers, which `backends` does not."""
+    if backend_class("opencl").why_not() is not None:
+        return ()
+    try:
+        return describe()
+    except BackendUnavailable as error:
+        return (str(error),)

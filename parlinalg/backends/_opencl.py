@@ -23,6 +23,7 @@ __all__ = ["OpenCL"]
 BIAS = {FLOAT_DIGITS: 1088, PRODUCT_DIGITS: 2176}  # of the lowest digit of a state: it weighs 2**-BIAS
 PER_UNIT = 256  # ranges that a processor's compute unit takes, so that none waits long for another
 GROUP = 128  # work items of a group, on other devices
+SUM_GROUP = 64  # of a sum
 GROUPS = 32  # that one of their compute units has to choose from
 SHORTEST_PART = 4096  # elements of a row that are worth a partial state
 MOST_STATES = 1 << 23  # bytes of partial states at a time
@@ -245,9 +246,13 @@ def _add_rows(device: Device, a: Array, states: NDArray[np.int64], parts: int, w
     group = (1,) if device.is_processor else (64,)
     if length == 1:
         device.totals(a.dtype)(device.queue, per_item, group, buffer, *sizes, result)
-    elif weights is None:
+    elif weights is None and device.is_processor:
         kernel = device.sums(a.dtype, "sum_rows", length, BIAS[length])
         kernel(device.queue, per_item, group, buffer, *sizes, result)
+    elif weights is None:
+        kernel = device.sums(a.dtype, "sum_rows_by_groups", length, BIAS[length])
+        size = (min(rows * parts, PER_UNIT * device.units) * SUM_GROUP,)
+        kernel(device.queue, size, (SUM_GROUP,), buffer, *sizes, result, device.cl.LocalMemory(8 * SUM_GROUP))
     else:
         kernel = device.sums(a.dtype, "sum_products", length, BIAS[length])
         kernel(device.queue, per_item, group, buffer, *sizes, result, weights, np.int64(1))

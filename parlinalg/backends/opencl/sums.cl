@@ -141,6 +141,77 @@ __kernel void sum_rows(__global const WORD *a, const long offset, const long row
     }
 }
 
+// For devices whose work items run side by side: a group takes a part of a row, and its items neighbouring elements.
+int fits_apart(long *digits, __global const WORD *a, const long n, const int stride, const int window)
+{
+    const ulong implicit = (ulong)1 << MANTISSA;
+    long high = 0, low = 0;
+    ulong lost = 0;
+    for (long j = 0; j < n; j++) {
+        const ulong word = a[j * stride];
+        const ulong e = (word >> MANTISSA) & SPECIAL, normal = e != 0;
+        const ulong s = (word & (implicit - 1)) | normal << MANTISSA;
+        const ulong distance = (ulong)window - (e - normal);
+        const ulong below = s << (63 - (distance & 63)) << 1;
+        const long sign = -(long)(word >> (MANTISSA + EXPONENT));
+        lost |= (below & 2047) | (s ? distance & ~(ulong)63 : 0);
+        high += ((long)(s >> (distance & 63)) ^ sign) - sign;
+        low += ((long)(below >> 11) ^ sign) - sign;
+    }
+    if (lost)
+        return 0;
+    const int position = window + BIAS - ORIGIN;
+    deposit(digits, high, position);
+    deposit(digits, position < 53 ? low >> (53 - position) : low, max(position - 53, 0));
+    return 1;
+}
+
+int largest_exponent_apart(__global const WORD *a, const long n, const int stride)
+{
+    int largest = 0;
+    for (long j = 0; j < n; j++)
+        largest = max(largest, (int)((a[j * stride] >> MANTISSA) & SPECIAL));
+    return largest;
+}
+
+__kernel void sum_rows_by_groups(__global const WORD *a, const long offset, const long rows, const long n,
+                                 const long parts, __global long *states, __local long *sums)
+{
+    const int item = get_local_id(0), items = get_local_size(0);
+    for (long group = get_group_id(0); group < rows * parts; group += get_num_groups(0)) {
+        const long row = group / parts, part = group % parts;
+        const long first = n * part / parts, last = n * (part + 1) / parts;
+        __global const WORD *own = a + offset + row * n + first + item;
+        const long count = last - first > item ? (last - first - item + items - 1) / items : 0;
+        long digits[DIGITS];
+        for (int k = 0; k < DIGITS; k++)
+            digits[k] = 0;
+        int window = 0;
+        for (long j = 0; j < count; j += BLOCK) {
+            __global const WORD *block = own + j * items;
+            const long length = min((long)BLOCK, count - j);
+            if (fits_apart(digits, block, length, items, window))
+                continue;
+            const int largest = largest_exponent_apart(block, length, items);
+            window = min(max(largest - 1, 0), SPECIAL - 2);
+            if (largest == SPECIAL || !fits_apart(digits, block, length, items, window))
+                for (long i = 0; i < length; i++)
+                    add(digits, block[i * items]);
+        }
+        for (int k = 0; k < DIGITS; k++) {
+            sums[item] = digits[k];
+            for (int half_ = items / 2; half_ > 0; half_ /= 2) {
+                barrier(CLK_LOCAL_MEM_FENCE);
+                if (item < half_)
+                    sums[item] += sums[item + half_];
+            }
+            if (item == 0)
+                states[group * DIGITS + k] = sums[0];
+            barrier(CLK_LOCAL_MEM_FENCE);
+        }
+    }
+}
+
 // Products of float64 weights, as words, with the elements of a row: their product has up to 106 bits.
 void add_product(long *digits, const WORD word, const ulong weight)
 {

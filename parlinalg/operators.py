@@ -103,18 +103,20 @@ class Operator:
     ndim = 2
 
     @_tells
-    def matvec(self, x: ArrayLike | DistributedArray) -> Any:
+    def matvec(self, x: ArrayLike | DistributedArray | Any) -> Any:
         """``A @ x``.
 
         Parameters
         ----------
-        x : array_like, shape (n,) or (n, 1); or DistributedArray, shape (n,)
-            The latter on the mpi backend, distributed as the columns of the operator are.
+        x : array_like, shape (n,) or (n, 1); DistributedArray or pyopencl.array.Array, shape (n,)
+            DistributedArray: on the mpi backend, distributed as the columns of the operator are. Arrays of pyopencl: on
+            the opencl backend, in its context, and of the dtype of the product.
 
         Returns
         -------
-        ndarray, shape (m,) or (m, 1); or DistributedArray, shape (m,)
-            As x is. Of the dtype that NumPy promotes those of A and x to.
+        ndarray, shape (m,) or (m, 1); DistributedArray or pyopencl.array.Array, shape (m,)
+            As x is. Of the dtype that NumPy promotes those of A and x to. An array of pyopencl may be returned before
+            it is computed: its `events` say when it is.
 
         Raises
         ------
@@ -123,6 +125,8 @@ class Operator:
         """
         if isinstance(x, DistributedArray):
             return self._product_of_parts("matvec", x, 1)
+        if self._account.resident.takes(x):
+            return self._product_there(x)
         vector = as_operand("matvec", "x", x)
         column = vector.shape == (self.shape[1], 1)
         plan = self._plan(vector.shape[:1] if column else vector.shape, vector.dtype)
@@ -233,6 +237,20 @@ class Operator:
         out = np.empty((wanted[placed.rank], *x.shape[1:]), plan.dtype)
         (self._multiply if ndim == 1 else self._multiply_matrix)(placed, x.local, out)
         return x.like(out, wanted)
+
+    def _product_there(self, x: Any) -> Any:
+        """With a vector in the memory of the device, where the result stays."""
+        if x.shape != (self.shape[1],):
+            raise ValueError(f"matvec: x has shape {x.shape}; the operator has shape {self.shape}")
+        plan = self._plan(x.shape, x.dtype)
+        conjugates = self.dtype.kind == "c" and self._form in ("A.H", "conj(A)")
+        if plan.dtype != x.dtype or plan.exact or conjugates:
+            what = "the conjugate" if conjugates else "exact=True" if plan.exact else f"a product of dtype {plan.dtype}"
+            raise TypeError(f"matvec: x is an array of {x.dtype} on a device; {what} needs one of NumPy: pass x.get()")
+        start = time.perf_counter()
+        y = self._account.resident.multiply_there(x, self._form in ("A.T", "A.H"))
+        self._count(start, 1)
+        return y
 
     def _multiply_matrix(self, resident: Resident, X: Array, out: Array) -> None:
         if self._form != "A":

@@ -27,6 +27,7 @@ if backend_class("opencl").why_not() is not None:
     pytest.skip(f"backend 'opencl' cannot run here: {backend_class('opencl').why_not()}", allow_module_level=True)
 
 import pyopencl
+import pyopencl.array
 
 from parlinalg.backends import _device
 from parlinalg.backends._device import Device, all_devices, describe, find
@@ -116,6 +117,49 @@ def test_matrices_larger_than_the_memory_are_sent_each_time(pretended: OpenCL) -
     with pla.operator(A, backend=pretended) as op:
         require_close(op @ X, exact_matvec(A, X), "matvec")
         assert op._account.resident._blocks == {}  # type: ignore[attr-defined]
+
+
+# Arrays of the device
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "i8"])
+@pytest.mark.parametrize("pieces", [False, True])
+def test_vectors_stay_on_the_device(dtype: str, pieces: bool) -> None:
+    for backend in (OpenCL(), as_gpu()):
+        if pieces:
+            backend.device.largest = 7 * 50 * np.dtype(dtype).itemsize
+        matrix, x, z = ((3 * one).astype(dtype) for one in (A, X, A[:, 0]))
+        with pla.operator(matrix, backend=backend) as op:
+            v, w = (pyopencl.array.to_device(backend.device.queue, one) for one in (x, z))
+            y = op.matvec(v)
+            assert isinstance(y, pyopencl.array.Array)
+            require_close(y.get(), exact_matvec(matrix, x), "matvec")
+            if not pieces:
+                require_close(op.T.matvec(w).get(), exact_matvec(matrix.T, z), "transposed")
+                require_close(op.T.matvec(y).get(), exact_matvec(matrix.T, y.get()), "of a result")
+            else:
+                with pytest.raises(TypeError, match="in several buffers"):
+                    op.T.matvec(w)
+            longer = pyopencl.array.to_device(backend.device.queue, np.concatenate([x, x]))
+            require_close(op.matvec(longer[50:]).get(), exact_matvec(matrix, x), "a part of another")
+
+
+def test_vectors_that_do_not_fit() -> None:
+    backend = OpenCL()
+    v = pyopencl.array.to_device(backend.device.queue, X)
+    with pla.operator(A, backend=backend) as op:
+        with pytest.raises(ValueError, match=r"x has shape \(50,\); the operator has shape \(50, 70\)"):
+            op.T.matvec(v)
+        with pytest.raises(TypeError, match=r"a product of dtype float64 needs one of NumPy: pass x.get\(\)"):
+            op.matvec(pyopencl.array.to_device(backend.device.queue, X.astype(np.float32)))
+        context = pyopencl.Context([DEVICES[-1]])
+        queue = pyopencl.CommandQueue(context)
+        with pytest.raises(ValueError, match="another context"):
+            op.matvec(pyopencl.array.to_device(queue, X))
+    with pla.operator(A, backend=backend, exact=True) as op, pytest.raises(TypeError, match="exact=True needs"):
+        op.matvec(v)
+    with pla.operator(A + 1j, backend=backend) as op, pytest.raises(TypeError, match="the conjugate needs"):
+        op.H.matvec(pyopencl.array.to_device(backend.device.queue, A[:, 0] + 0j))
 
 
 # Sums

@@ -60,6 +60,35 @@ class Resident(ABC):
         for column in range(X.shape[1]):
             self.matvec(X[:, column], out[:, column], exact=exact)
 
+    def takes(self, x: object) -> bool:
+        """Whether `x` is an array in the memory of a device, with which `multiply_there` computes.
+
+        Parameters
+        ----------
+        x : object
+
+        Returns
+        -------
+        bool
+        """
+        return False
+
+    def multiply_there(self, x: Any, transposed: bool) -> Any:
+        """``A @ x``, or ``A.T @ x``, in the memory where `x` is.
+
+        Parameters
+        ----------
+        x : array that `takes` takes
+            Its length fits, and its dtype is the one to compute in.
+        transposed : bool
+
+        Returns
+        -------
+        array
+            Of the kind of `x`; it may be returned before it is computed.
+        """
+        raise NotImplementedError
+
     def close(self) -> None:  # noqa: B027  a backend that holds nothing has nothing to free
         """Free the memory. May be called again."""
 

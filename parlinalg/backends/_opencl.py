@@ -24,6 +24,7 @@ BIAS = {FLOAT_DIGITS: 1088, PRODUCT_DIGITS: 2176}  # of the lowest digit of a st
 PER_UNIT = 256  # ranges that a processor's compute unit takes, so that none waits long for another
 GROUP = 128  # work items of a group, on other devices
 SUM_GROUP = 64  # of a sum
+SIDE_BY_SIDE = 32  # rows that a group takes, where columns are contiguous
 GROUPS = 32  # that one of their compute units has to choose from
 SHORTEST_PART = 4096  # elements of a row that are worth a partial state
 MOST_STATES = 1 << 23  # bytes of partial states at a time
@@ -122,6 +123,38 @@ class PlacedArray(Resident):
             total += part
         out[...] = total
 
+    def takes(self, x: object) -> bool:
+        return type(x).__module__ == "pyopencl.array"
+
+    def multiply_there(self, x: Any, transposed: bool) -> Any:
+        import pyopencl.array
+
+        device = self._device
+        device.require_usable()
+        if x.context != device.context:
+            raise ValueError(
+                "matvec: x belongs to another context than the operator; make that with backend=OpenCL(queue=x.queue)"
+            )
+        blocks = self._placed(x.dtype)
+        if transposed and len(blocks) > 1:
+            raise TypeError(
+                "matvec: the matrix is in several buffers; its transpose needs an array of NumPy: pass x.get()"
+            )
+        vector = x if x.flags.forc and not x.offset else x.copy(queue=device.queue)
+        y = pyopencl.array.empty(device.queue, self._A.shape[-1 if transposed else -2], x.dtype)
+        for rows, block in blocks:
+            if len(blocks) == 1:
+                (block.transpose() if transposed else block).multiply_there(vector, y)
+            else:
+                part = pyopencl.array.empty(device.queue, len(range(len(y))[rows]), x.dtype)
+                block.multiply_there(vector, part)
+                start = rows.start * x.dtype.itemsize
+                copied = device.cl.enqueue_copy(
+                    device.queue, y.data, part.data, byte_count=part.nbytes, dst_offset=start, wait_for=part.events
+                )
+                y.add_event(copied)
+        return y
+
     def close(self) -> None:
         self._blocks.clear()
 
@@ -180,35 +213,43 @@ class Block:
             device.cl.enqueue_copy(device.queue, y, y_buffer)
             out[index] = y
 
+    def multiply_there(self, x: Any, y: Any) -> None:
+        """Queue ``A @ x``, for arrays of the device; y has the event to wait for."""
+        m, n = self._strided.shape[-2:]
+        strides = (stride // self._dtype.itemsize for stride in self._strided.strides[-2:])
+        if m:
+            sizes = (self._start, m, n, *strides)
+            y.add_event(launch(self._device, self._dtype, self._buffer, sizes, x.data, y.data, x.events + y.events))
 
-def launch(device: Device, dtype: np.dtype, A: Any, sizes: tuple[int, int, int, int, int], x: Any, y: Any) -> None:
-    """Queue the kernel that suits the device and the strides."""
+
+def launch(
+    device: Device, dtype: np.dtype, A: Any, sizes: tuple[int, ...], x: Any, y: Any, wait_for: Any = None
+) -> Any:
+    """Queue the kernel that suits the device and the strides; return its event."""
     offset, m, n, row_stride, column_stride = map(np.int64, sizes)
     vectors = dtype.name in ("float32", "float64", "int64", "uint64", "int32", "uint32")
+    strides: tuple[Any, ...] = (row_stride, column_stride)
+    rest: tuple[Any, ...] = ()
     if device.is_processor:
-        items = (min(int(m), PER_UNIT * device.units),)
+        name, size, group = "rows_in_order", min(int(m), PER_UNIT * device.units), 1
         if vectors and column_stride == 1:
-            kernel = device.products(dtype, "contiguous_rows_in_order")
-            kernel(device.queue, items, (1,), A, offset, m, n, row_stride, x, y)
+            name, strides = "contiguous_rows_in_order", (row_stride,)
         elif vectors and row_stride == 1:
-            kernel = device.products(dtype, "contiguous_columns_in_order")
-            kernel(device.queue, items, (1,), A, offset, m, n, column_stride, x, y)
-        else:
-            kernel = device.products(dtype, "rows_in_order")
-            kernel(device.queue, items, (1,), A, offset, m, n, row_stride, column_stride, x, y)
-        return
-    groups = GROUPS * device.units
-    width = max(dtype.itemsize, 4)
-    sums = device.cl.LocalMemory(GROUP * width)
-    if abs(row_stride) < abs(column_stride):
-        rows = min(GROUP, 32)
-        size = (min(groups, -(-int(m) // rows)) * GROUP,)
-        kernel = device.products(dtype, "group_per_rows")
-        kernel(device.queue, size, (GROUP,), A, offset, m, n, row_stride, column_stride, x, y, sums, np.int32(rows))
+            name, strides = "contiguous_columns_in_order", (column_stride,)
     else:
-        size = (min(groups, int(m)) * GROUP,)
-        kernel = device.products(dtype, "group_per_row")
-        kernel(device.queue, size, (GROUP,), A, offset, m, n, row_stride, column_stride, x, y, sums)
+        rest = (device.cl.LocalMemory(GROUP * max(dtype.itemsize, 4)),)
+        group, groups = GROUP, GROUPS * device.units
+        if abs(row_stride) < abs(column_stride):
+            name, size, rest = (
+                "group_per_rows",
+                min(groups, -(-int(m) // SIDE_BY_SIDE)),
+                (*rest, np.int32(SIDE_BY_SIDE)),
+            )
+        else:
+            name, size = "group_per_row", min(groups, int(m))
+    kernel = device.products(dtype, name)
+    arguments = A, offset, m, n, *strides, x, y, *rest
+    return kernel(device.queue, (size * group,), (group,), *arguments, wait_for=wait_for)
 
 
 def row_states(device: Device, a: Array, length: int, weights: Array | None = None) -> NDArray[np.int64]:

@@ -131,6 +131,27 @@ def test_what_a_rank_raises_while_it_computes_reaches_all(kind: str) -> None:
     assert [line for line in lines if "then" in line] == ["0 then 595.0", "1 then 595.0"]
 
 
+def test_a_rank_without_memory_for_the_result() -> None:
+    program = """
+    if LAST:
+        from parlinalg.backends import _grid
+        room_for = _grid.room_for
+        def scarce(out): raise MemoryError("on purpose")
+        _grid.room_for = scarce
+    try:
+        pla.matvec(A, x, backend="mpi")
+    except MemoryError as error:
+        say(f"{type(error).__name__} {error}")
+    if LAST:
+        _grid.room_for = room_for
+    say(f"then {pla.psum(A, backend='mpi')}")
+    """
+    status, lines = told(program)
+    assert status == 0, lines
+    assert lines[0].startswith("0 MemoryError rank 1 (pid ")
+    assert lines[1:] == ["0 then 595.0", "1 MemoryError on purpose", "1 then 595.0"]
+
+
 @pytest.mark.parametrize("end", ["raise ValueError('mine')", "os.kill(os.getpid(), 9)"])
 def test_a_rank_that_ends_ends_the_job(end: str) -> None:
     program = f"""

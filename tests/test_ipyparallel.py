@@ -160,14 +160,25 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_ipyparallel, "greet", greet_from_afar)
 
 
+def _sees_nothing(part: Any) -> bool:
+    return False
+
+
 @pytest.mark.usefixtures("far")
-def test_engines_of_other_hosts_are_sent_what_they_need(cluster: OwnCluster, tmp_path: Path) -> None:
+def test_engines_of_other_hosts_are_sent_what_they_need(
+    cluster: OwnCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with IPyParallel(client=cluster.client) as backend:
         require_works(backend)
         np.save(tmp_path / "A.npy", A)
         with pla.operator(tmp_path / "A.npy", backend=backend) as op:
             assert np.allclose(op @ X, A @ X)
             assert np.allclose(op.T @ A[:, 0], A.T @ A[:, 0])
+            maps = backend.team._given[0].apply_async(mapped).get(SECONDS)  # type: ignore[index]
+            assert any("A.npy" in line for line in maps), "a file that the engine sees is sent"
+        monkeypatch.setattr(_ipyparallel, "sees", _sees_nothing)
+        with pla.operator(tmp_path / "A.npy", backend=backend) as op:
+            assert np.allclose(op @ X, A @ X)
         with pytest.raises(pla.BackendError, match="on purpose"):
             backend.team.allgather(fail, backend.team.scatter(A, [range(70)]), (), np.empty(1), [range(1)])
 

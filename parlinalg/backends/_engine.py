@@ -20,7 +20,7 @@ from ._base import Array
 from ._separate import Failure, Task, attempt
 from ._shared import Layout, Region, array_at
 
-__all__ = ["Address", "Call", "Here", "forget", "greet", "host", "run"]
+__all__ = ["Address", "Call", "FilePart", "Here", "forget", "greet", "host", "run", "sees"]
 
 
 class Address(NamedTuple):
@@ -37,6 +37,16 @@ class Here(NamedTuple):
     pid: int
     name: str
     near: bool  # whether it can open the files of the client
+
+
+class FilePart(NamedTuple):
+    """A part of a file, for engines that cannot open the client's files but may see the same file system."""
+
+    path: str
+    size: int
+    changed: int  # in nanoseconds
+    region: Region
+    layout: Layout
 
 
 class Call(NamedTuple):
@@ -73,11 +83,20 @@ def greet(client: Address, file: int, content: bytes) -> Here:
     return Here(os.getpid(), platform.node(), near)
 
 
+def sees(part: FilePart) -> bool:
+    """Whether the file is here, too, as far as its size and the time of its last change tell."""
+    try:
+        found = os.stat(part.path)
+    except OSError:
+        return False
+    return (found.st_size, found.st_mtime_ns) == (part.size, part.changed)
+
+
 def run(
     client: Address,
     dropped: Sequence[int],
     regions: Sequence[tuple[Region, int]],
-    sent: Sequence[tuple[int, Array]],
+    sent: Sequence[tuple[int, Array | FilePart]],
     number: int,
     call: Call,
 ) -> tuple[Any, Array | None]:
@@ -91,13 +110,18 @@ def run(
     for region, file in regions:
         with open(_path(client, file), "r+b" if region.writable else "rb") as opened:
             maps[region.key] = region.map(opened.fileno())
-    arrays.update(sent)
+    arrays.update((key, _opened(one) if isinstance(one, FilePart) else one) for key, one in sent)
     mapped = isinstance(call.out[0], int)
     out: Any = array_at(call.out, maps) if mapped else np.empty(call.out[1], call.out[0])  # type: ignore[arg-type]
     piece = arrays[call.piece] if isinstance(call.piece, int) else array_at(call.piece, maps)
     args = [array_at(arg, maps) if isinstance(arg, tuple) else arg for arg in call.args]
     outcome = attempt(number, lambda: call.task(piece, range(*call.rows), *args, out=out))
     return astuple(outcome) if isinstance(outcome, Failure) else outcome, None if mapped else out
+
+
+def _opened(part: FilePart) -> Array:
+    with open(part.path, "rb") as file:
+        return array_at(part.layout, {part.region.key: part.region.map(file.fileno())})
 
 
 def forget(client: Address) -> None:

@@ -19,7 +19,7 @@ from .. import _kernels
 from ..exact import PRODUCT_DIGITS, report
 from ..products import product_states, write_products
 from ._base import Array, DistributedResident, Resident
-from ._ranks import Ranks
+from ._ranks import Ranks, put, room_for
 from ._rounds import Rounds
 from ._separate import from_front, multiply_matrix, to_front
 
@@ -159,8 +159,9 @@ class PlacedBlock(Resident):
     def _gather(self, product: Callable[[], tuple[Array, int]], out: Array, counts: Sequence[int]) -> None:
         grid = self._block.grid
         with grid.rounds.turn():
+            whole = room_for(out)
             part, flags = product()
-            out[...] = grid.ranks.allgather(part, counts)
+            put(grid.ranks.allgather(part, counts, whole), out)
         report(flags)
 
 

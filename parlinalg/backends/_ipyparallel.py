@@ -18,7 +18,7 @@ from ..errors import BackendError
 from ..workers import MOST_THREADS, check_threads
 from ._base import Array
 from ._cluster import OwnCluster
-from ._engine import Address, Call, Here, forget, greet, host, run
+from ._engine import Address, Call, FilePart, Here, forget, greet, host, run, sees
 from ._separate import Failure, SeparateMemory, Task
 from ._shared import Segment, Source, anonymous_file, array_at
 from ._sharing import Piece, Pieces, SharingTeam
@@ -257,15 +257,23 @@ class Engine:
         if self._here.near:
             regions = [(source.region, source.file) for source in new]
             call = Call(task, piece.layout, rows, [scratch.part(arg) for arg in args], scratch.part(out))
-            sent: list[tuple[int, Array]] = []
+            sent: list[tuple[int, Array | FilePart]] = []
             self.known.update(source.region.key for source in new)
         else:
             key = piece.source.region.key
-            regions, sent = [], [] if key in self.known else [(key, array_of(piece))]
+            regions, sent = [], [] if key in self.known else [(key, self._sendable(piece))]
             call = Call(task, key, rows, args, (out.dtype.str, out.shape))
             self.known.add(key)
         result = self.view.apply_async(run, self._caller.address, dropped, regions, sent, number, call)
         return Started(self, result, out)
+
+    def _sendable(self, piece: Piece) -> Array | FilePart:
+        """The array; or where it is, if it is in a file that the engine sees."""
+        if not isinstance(piece.source, Segment) and Path("/proc/self/fd").exists():
+            part = file_part(piece)
+            if self.view.apply_async(sees, part).get(GREETING):
+                return part
+        return array_of(piece)
 
     def require_alive(self) -> None:
         """Raise if the engine has died; of one on this host the system knows."""
@@ -310,6 +318,13 @@ def array_of(piece: Piece) -> Array:
     source = piece.source
     memory = source.memory if isinstance(source, Segment) else source.region.map(source.file)
     return array_at(piece.layout, {source.region.key: memory})
+
+
+def file_part(piece: Piece) -> FilePart:
+    """What tells the file of a piece from others."""
+    found = os.fstat(piece.source.file)
+    path = os.readlink(f"/proc/self/fd/{piece.source.file}")
+    return FilePart(path, found.st_size, found.st_mtime_ns, piece.source.region, piece.layout)
 
 
 def is_alive(pid: int) -> bool:

@@ -19,7 +19,7 @@ from ..split import blocks
 from ..workers import check_threads, default_workers, ranks_of_job
 from ._base import Array, Resident
 from ._grid import Block, Grid, PlacedBlock
-from ._ranks import Ranks
+from ._ranks import Ranks, put, room_for
 from ._rounds import Rounds
 from ._separate import SeparateMemory, Task, Team
 
@@ -60,8 +60,9 @@ class MPI(SeparateMemory):
 
     Notes
     -----
-    MPI is initialised when the first instance is made. Calls are collective, so several threads may make them only
-    through `submit`. An exception that ends a rank aborts the job, as ``python -m mpi4py`` does.
+    MPI is initialised when the first instance is made, which every rank must do. Calls are collective, so several
+    threads may make them only through `submit`. An exception that ends a rank aborts the job, as ``python -m mpi4py``
+    does.
     """
 
     name = "mpi"
@@ -176,9 +177,10 @@ class RankTeam(Team[Piece]):
     def allgather(self, task: Task, pieces: Piece, args: Sequence[Array], out: Array, ranges: Sequence[range]) -> int:
         counts = [len(one) for one in ranges] + [0] * (self._ranks.size - len(ranges))
         part = np.empty((counts[self._ranks.rank], *out.shape[1:]), out.dtype)
+        whole = room_for(out)
         with self._rounds.turn():
             flags = self._rounds.run(lambda: _run(task, pieces, args, part))
-            out[...] = self._ranks.allgather(part, counts)
+            put(self._ranks.allgather(part, counts, whole), out)
         return flags
 
     def allreduce(

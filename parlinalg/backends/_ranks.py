@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ._base import Array
 
-__all__ = ["Ranks"]
+__all__ = ["Ranks", "put", "room_for"]
 
 MOST_BYTES = 2**31 - 1  # that a call can move where MPI counts with int, as it does before version 4
 UNLIMITED = 2**63 - 1
@@ -41,12 +41,17 @@ class Ranks:
         """The ranks that pass the same `color`, in the same order. Collective."""
         return Ranks(self.comm.Split(color, self.rank), self._most_bytes)
 
-    def allgather(self, part: Array, counts: Sequence[int]) -> Array:
-        """All parts, one after the other along the first axis: rank i passes ``counts[i]`` rows."""
+    def allgather(self, part: Array, counts: Sequence[int], whole: Array | None = None) -> Array:
+        """All parts, one after the other along the first axis: rank i passes ``counts[i]`` rows.
+
+        They are written into `whole`, contiguous, where that has been made before: a rank that has no memory for it
+        must find out while the others do not wait for its data.
+        """
         if self.size == 1:
             return part
         part = np.ascontiguousarray(part)
-        whole = np.empty((sum(counts), *part.shape[1:]), part.dtype)
+        if whole is None:
+            whole = np.empty((sum(counts), *part.shape[1:]), part.dtype)
         row = part.dtype.itemsize * prod(part.shape[1:])
         self._gather_bytes(_bytes(part), _bytes(whole), [count * row for count in counts])
         return whole
@@ -93,6 +98,17 @@ class Ranks:
 
     def _addition(self, a: Array) -> Any:
         return self.mpi.LOR if a.dtype.kind == "b" else self.mpi.SUM
+
+
+def room_for(out: Array) -> Array:
+    """A contiguous array like `out`; itself, if it is one."""
+    return out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+
+
+def put(a: Array, out: Array) -> None:
+    """Copy, if `a` is not `out` already."""
+    if a is not out:
+        out[...] = a
 
 
 def _bytes(a: Array) -> NDArray[np.uint8]:

@@ -45,6 +45,29 @@ def test_suite(size: int, file: str, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout
 
 
+BITS = """
+import os
+import numpy as np
+import parlinalg as pla
+rng = np.random.default_rng(7)
+A = np.ldexp(rng.standard_normal((61, 53)), rng.integers(-60, 60, (61, 53)))
+for a in (A, A.astype(np.float32), A.T, A + 1j * A[::-1]):
+    same = [pla.psum(a, backend="mpi") == pla.psum(a, backend="openmp", workers=2)]
+    for axis in (0, 1):
+        same.append((pla.psum(a, axis, backend="mpi") == pla.psum(a, axis)).all())
+    same.append((pla.matvec(a, a[0], exact=True, backend="mpi") == pla.matvec(a, a[0], exact=True)).all())
+    with pla.operator(a, exact=True, backend="mpi") as op:
+        v = pla.DistributedArray.of(a[:, 0])
+        same.append((op.T.matvec(v).gather() == pla.matvec(a.T, a[:, 0], exact=True)).all())
+    os.write(1, b"same" if all(same) else b"different")
+"""
+
+
+def test_seven_ranks_give_the_same_bits() -> None:
+    run = on_ranks(7, "-c", BITS)
+    assert (run.returncode, run.stdout) == (0, 28 * "same"), run.stdout
+
+
 # Examples
 
 

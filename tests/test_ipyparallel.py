@@ -201,6 +201,16 @@ def test_engines_forget_what_is_closed(backend: IPyParallel) -> None:
     assert sum("parlinalg-segment" in line for line in segments) < 10
 
 
+def test_engines_that_some_calls_leave_out_forget_too(backend: IPyParallel) -> None:
+    for _ in range(10):
+        with pla.operator(np.ones((2000, 2000)), backend=backend, workers=3) as op:
+            op @ np.ones(2000)
+        assert pla.psum(A, backend=backend, workers=1) == pla.psum(A)
+    require_works(backend)
+    segments = backend.team._given[2].apply_async(mapped).get(SECONDS)  # type: ignore[index]
+    assert sum("parlinalg-segment" in line for line in segments) < 6
+
+
 # Faults
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -165,8 +165,12 @@ class EngineTeam(SharingTeam):
         if not ids:
             self._reset()
             raise BackendError("ipyparallel: no engine is left in the cluster; start some, or make a new client")
-        self._engines = {one: self._engines.get(one) or Engine(one, self._client, self._caller) for one in ids[:wanted]}
-        return list(self._engines.values())
+        for gone in set(self._engines) - set(ids):
+            del self._engines[gone]
+        for one in ids[:wanted]:
+            if one not in self._engines:
+                self._engines[one] = Engine(one, self._client, self._caller)
+        return [self._engines[one] for one in ids[:wanted]]
 
     def _find_or_start(self, wanted: int) -> None:
         self._reset()
@@ -250,7 +254,7 @@ class Engine:
     ) -> Started:
         if self._here is None:
             caller = self._caller
-            self._here = self.view.apply_async(greet, caller.address, caller.proof, caller.content).get(GREETING)
+            self._here = self._ask(greet, caller.address, caller.proof, caller.content)
         dropped, self.stale = sorted(self.stale), set()
         new = [source for source in (piece.source, scratch) if source.region.key not in self.known]
         rows = piece.rows.start, piece.rows.stop
@@ -271,9 +275,15 @@ class Engine:
         """The array; or where it is, if it is in a file that the engine sees."""
         if not isinstance(piece.source, Segment) and Path("/proc/self/fd").exists():
             part = file_part(piece)
-            if self.view.apply_async(sees, part).get(GREETING):
+            if self._ask(sees, part):
                 return part
         return array_of(piece)
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return self.view.apply_async(function, *arguments).get(GREETING)
+        except Exception as error:  # of the messages: whatever it is, this engine cannot be used
+            raise self.death(f"{type(error).__name__}: {error}") from error
 
     def require_alive(self) -> None:
         """Raise if the engine has died; of one on this host the system knows."""

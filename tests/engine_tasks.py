@@ -19,7 +19,7 @@ def sleep_in_the_second(piece: Any, rows: range, *arguments: Any, out: Any) -> N
 
 
 def mapped() -> list[str]:
-    return [line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()]
+    return Path("/proc/self/maps").read_text().splitlines()
 
 
 def size_of_world() -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BackendError, BackendUnavailable
+from ..exact import FLOAT_DIGITS
 from ._base import Array
 from ._shared import host_room
 from ._vendors import register
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Device", "describe", "find"]
 
 SOURCES = Path(__file__).parent / "opencl"
+RANGES_PER_UNIT = 256  # that a processor's compute unit takes, so that none waits long for another
+ALIGNMENT = 128  # bytes
 LOG = 2000  # characters of a build log that an error shows
 VARIABLE = "PYOPENCL_CTX"  # pyopencl's own: "platform:device", numbers or parts of names
 REMEDY = 'Install a driver, or PoCL: pip install "parlinalg[opencl]"'
@@ -92,7 +95,8 @@ class Device:
         self.units = int(chosen.max_compute_units)
         self.largest = int(chosen.max_mem_alloc_size)  # bytes of a buffer
         self.memory = int(chosen.global_mem_size)
-        self._programs: dict[tuple[str, str], Any] = {}
+        self._programs: dict[tuple[tuple[str, ...], str], Any] = {}
+        self.trials: dict[tuple[str, int], bool] = {}  # of the folds: see _device_sums
         self._lock = threading.Lock()
         self._kernels = threading.local()  # a kernel holds its arguments, so no two threads may share one
         self._process = os.getpid()
@@ -106,16 +110,21 @@ class Device:
         """A kernel of products.cl."""
         name = dtype.name.removeprefix("u") if dtype.kind == "u" else dtype.name
         unsigned = f"u{name}" if dtype.kind in "iu" else name  # both wrap around alike
-        return self._kernel("products", f"{unsigned}", PRODUCTS[unsigned], kernel)
+        return self._kernel(("products",), f"{unsigned}", PRODUCTS[unsigned], kernel)
 
-    def sums(self, dtype: np.dtype, kernel: str, digits: int, bias: int) -> Any:
-        """A kernel of sums.cl, for floats."""
-        macros = {**WORDS[dtype.name], "DIGITS": str(digits), "BIAS": str(bias)}
-        return self._kernel("sums", f"{dtype.name} {digits}", macros, kernel)
+    def sums(self, dtype: np.dtype, digits: int, bias: int, *, by_folds: bool) -> Any:
+        """The kernel of sums.cl, for floats, or, where states have the digits of products, for these."""
+        weighted = digits > FLOAT_DIGITS
+        macros = {**WORDS[dtype.name], "DIGITS": str(digits), "BIAS": str(bias), "WEIGHTED": str(int(weighted))}
+        macros["FOLDS"] = str(2 + (dtype == np.float64) + weighted)
+        if not self.is_processor:
+            macros["SIDE_BY_SIDE"] = "1"
+        how = "folds" if by_folds else "windows"
+        return self._kernel(("words", how, "sums"), f"{dtype.name} {digits}", macros, "sum_rows")
 
     def totals(self, dtype: np.dtype) -> Any:
         """The kernel of totals.cl."""
-        return self._kernel("totals", dtype.name, {"WORD": INTEGERS[dtype.name]}, "total_rows")
+        return self._kernel(("totals",), dtype.name, {"WORD": INTEGERS[dtype.name]}, "total_rows")
 
     def buffer(self, a: Array) -> Any:
         """What lies in memory at `a`, contiguous, as a buffer to read; a copy, unless the device is the processor."""
@@ -126,6 +135,16 @@ class Device:
             return self._try(self.cl.Buffer, a.nbytes, flags.READ_ONLY | flags.USE_HOST_PTR, hostbuf=a)
         self.require_memory(a.nbytes)
         return self._try(self.cl.Buffer, a.nbytes, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=a)
+
+    def aligned_buffer(self, a: Array) -> tuple[Any, int]:
+        """The same for a large array; and the index of its first element in the buffer.
+
+        Drivers for processors copy what does not begin at a multiple of ALIGNMENT, so the buffer begins at one before.
+        """
+        before = a.__array_interface__["data"][0] % ALIGNMENT
+        if not self.is_processor or a.size == 0 or before % a.itemsize:
+            return self.buffer(a), 0
+        return self.buffer(np.asarray(_Memory(a, before))), before // a.itemsize
 
     def empty(self, nbytes: int) -> Any:
         """A buffer to write."""
@@ -147,26 +166,37 @@ class Device:
         except self.cl.MemoryError as error:
             raise MemoryError(f"opencl: {nbytes} bytes on {self.name!r}, which has {self.memory}: {error}") from error
 
-    def _kernel(self, source: str, variant: str, macros: Mapping[str, str], name: str) -> Any:
+    def _kernel(self, sources: tuple[str, ...], variant: str, macros: Mapping[str, str], name: str) -> Any:
         own = self._kernels.__dict__
-        key = f"{source} {variant} {name}"
+        key = f"{sources} {variant} {name}"
         if key not in own:
-            own[key] = self.cl.Kernel(self._program(source, variant, macros), name)
+            own[key] = self.cl.Kernel(self._program(sources, variant, macros), name)
         return own[key]
 
-    def _program(self, source: str, variant: str, macros: Mapping[str, str]) -> Any:
+    def _program(self, sources: tuple[str, ...], variant: str, macros: Mapping[str, str]) -> Any:
         with self._lock:
-            if (source, variant) not in self._programs:
+            if (sources, variant) not in self._programs:
                 head = "".join(f"#define {name} {value}\n" for name, value in macros.items())
-                text = head + (SOURCES / f"{source}.cl").read_text(encoding="utf-8")
-                self._programs[source, variant] = self._build(text)
-            return self._programs[source, variant]
+                texts = [(SOURCES / f"{source}.cl").read_text(encoding="utf-8") for source in sources]
+                self._programs[sources, variant] = self._build(head + "\n".join(texts))
+            return self._programs[sources, variant]
 
     def _build(self, text: str) -> Any:
         try:
             return build_without_user_options(self.cl.Program(self.context, text))
         except self.cl.RuntimeError as error:
             raise BackendError(f"opencl: a kernel could not be built for {self.name!r}: {str(error)[-LOG:]}") from error
+
+
+class _Memory:
+    """The bytes of an array, and those `before` it, which lie in the same page."""
+
+    def __init__(self, a: Array, before: int) -> None:
+        self.array = a
+        address = a.__array_interface__["data"][0] - before
+        self.__array_interface__ = {
+            "data": (address, True), "shape": (before + a.nbytes,), "typestr": "|u1", "version": 3
+        }
 
 
 def build_without_user_options(program: Any) -> Any:

@@ -10,24 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _kernels
-from ..exact import FLOAT_DIGITS, PRODUCT_DIGITS, digits, report
+from ..exact import digits, report
 from ..plan import MatvecPlan, SumPlan
-from ..products import product_sums
 from ._base import Array, Backend, Resident
-from ._device import REMEDY, Device, find
+from ._device import RANGES_PER_UNIT, REMEDY, Device, find
+from ._device_sums import row_states, write_exactly
 from ._shared import compact
 
 __all__ = ["OpenCL"]
 
-BIAS = {FLOAT_DIGITS: 1088, PRODUCT_DIGITS: 2176}  # of the lowest digit of a state: it weighs 2**-BIAS
-PER_UNIT = 256  # ranges that a processor's compute unit takes, so that none waits long for another
 GROUP = 128  # work items of a group, on other devices
-SUM_GROUP = 64  # of a sum
 SIDE_BY_SIDE = 32  # rows that a group takes, where columns are contiguous
 GROUPS = 32  # that one of their compute units has to choose from
-SHORTEST_PART = 4096  # elements of a row that are worth a partial state
-MOST_STATES = 1 << 23  # bytes of partial states at a time
 
 
 class OpenCL(Backend):
@@ -187,8 +181,9 @@ class Block:
         self._device = device
         self._dtype = dtype
         self._strided = strided = _uploadable(A, dtype)
-        self._memory, self._start = _memory_of(strided)
-        self._buffer = device.buffer(self._memory)
+        self._memory, first = _memory_of(strided)
+        self._buffer, start = device.aligned_buffer(self._memory)
+        self._start = start + first
 
     def transpose(self) -> Block:
         """The transpose, of the same buffer."""
@@ -231,7 +226,7 @@ def launch(
     strides: tuple[Any, ...] = (row_stride, column_stride)
     rest: tuple[Any, ...] = ()
     if device.is_processor:
-        name, size, group = "rows_in_order", min(int(m), PER_UNIT * device.units), 1
+        name, size, group = "rows_in_order", min(int(m), RANGES_PER_UNIT * device.units), 1
         if vectors and column_stride == 1:
             name, strides = "contiguous_rows_in_order", (row_stride,)
         elif vectors and row_stride == 1:
@@ -252,80 +247,12 @@ def launch(
     return kernel(device.queue, (size * group,), (group,), *arguments, wait_for=wait_for)
 
 
-def row_states(device: Device, a: Array, length: int, weights: Array | None = None) -> NDArray[np.int64]:
-    """Normalised states of the sums of each row of `a`, shape (rows, n), or of its products with `weights`.
-
-    Weights are float64, shape (vectors, n): rows of `a` in as many blocks of equal size belong to one each.
-    """
-    rows, n = a.shape
-    states = np.zeros((rows, length), np.int64)
-    if a.size == 0:
-        return states
-    units = device.units * (PER_UNIT if device.is_processor else GROUP * 4)
-    parts = max(1, min(-(-units // rows), n // SHORTEST_PART))
-    step = max(1, MOST_STATES // (8 * length * parts), min(rows, 1))
-    vectors = 1 if weights is None else len(weights)
-    step = min(step, rows // vectors)  # rows of one vector at a time
-    for vector in range(vectors):
-        own = None if weights is None else device.buffer(np.ascontiguousarray(weights[vector]))
-        for first in range(vector * (rows // vectors), (vector + 1) * (rows // vectors), step):
-            last = min(first + step, (vector + 1) * (rows // vectors))
-            _add_rows(device, a[first:last], states[first:last], parts, own)
-    if length > 1:
-        _kernels.normalise(states)
-    return states
-
-
-def _add_rows(device: Device, a: Array, states: NDArray[np.int64], parts: int, weights: Any) -> None:
-    rows, n = a.shape
-    length = states.shape[1]
-    found = np.empty((rows, parts, length), np.int64)
-    result = device.empty(found.nbytes)
-    sizes = [np.int64(one) for one in (0, rows, n, parts)]
-    buffer = device.buffer(a)
-    per_item = (min(rows * parts, PER_UNIT * device.units),) if device.is_processor else (-(-rows * parts // 64) * 64,)
-    group = (1,) if device.is_processor else (64,)
-    if length == 1:
-        device.totals(a.dtype)(device.queue, per_item, group, buffer, *sizes, result)
-    elif weights is None and device.is_processor:
-        kernel = device.sums(a.dtype, "sum_rows", length, BIAS[length])
-        kernel(device.queue, per_item, group, buffer, *sizes, result)
-    elif weights is None:
-        kernel = device.sums(a.dtype, "sum_rows_by_groups", length, BIAS[length])
-        size = (min(rows * parts, PER_UNIT * device.units) * SUM_GROUP,)
-        kernel(device.queue, size, (SUM_GROUP,), buffer, *sizes, result, device.cl.LocalMemory(8 * SUM_GROUP))
-    else:
-        kernel = device.sums(a.dtype, "sum_products", length, BIAS[length])
-        kernel(device.queue, per_item, group, buffer, *sizes, result, weights, np.int64(1))
-    device.cl.enqueue_copy(device.queue, found, result)
-    np.add.reduce(found, axis=1, out=states)
-
-
-def write_exactly(device: Device, A: Array, x: Array, out: Array) -> int:
-    """Write ``A @ x`` into `out`, each element rounded once; return the flags that `exact.report` takes."""
-    conditions = 0
-    targets = (out.real, out.imag) if out.dtype.kind == "c" else (out,)
-    real = out.dtype.type(0).real.dtype
-    for target, (a, kept, weights, _) in zip(targets, product_sums(A, x, out.shape[:-1], out.dtype), strict=True):
-        rows, n = prod(a.shape[:kept]), prod(a.shape[kept:])
-        vectors = prod(out.shape[:-1])
-        if rows == 0:
-            continue
-        flat = np.ascontiguousarray(a, real).reshape(rows, n)
-        own = weights.take(0, axis=kept - 1 - a.ndim)  # one vector of weights for all rows of a matrix
-        factors = np.ascontiguousarray(np.broadcast_to(own, (*out.shape[:-1], *a.shape[kept:])))
-        states = row_states(device, flat, PRODUCT_DIGITS, factors.reshape(vectors, n))
-        rounded = np.empty(rows, real)
-        conditions |= _kernels.round_states(states, rounded)
-        target[...] = rounded.reshape(target.shape)
-    return conditions
-
-
 def _uploadable(A: Array, dtype: np.dtype) -> Array:
     """`A` in this dtype, aligned, with strides that count whole elements; itself where it is so."""
     distinct = compact(A)
-    whole = all(stride % dtype.itemsize == 0 for stride in A.strides)
-    if A.dtype != dtype or not A.dtype.isnative or not A.flags.aligned or not whole:
+    address = A.__array_interface__["data"][0]
+    whole = all(step % dtype.itemsize == 0 for step in (address, *A.strides))  # complex numbers are vectors to OpenCL
+    if A.dtype != dtype or not A.dtype.isnative or not whole:
         distinct = distinct.astype(dtype, order="K")
     return np.broadcast_to(distinct, A.shape)
 

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from . import _small
 from ._kernels import ieee754
 from .backends._base import Backend
+from .device_arrays import multiply_there
 from .dispatch import Choice, choose, collective, engage
-from .operands import as_dtype, as_operand, check_out, may_overlap
+from .operands import Operand, as_dtype, as_operand, check_out, is_there, may_overlap
 from .plan import MatvecPlan, plan_matvec, plan_vecdot, plan_vecmat
 from .split import pieces
 
@@ -25,8 +26,8 @@ CAST_AT_A_TIME = 1 << 18  # elements of A that are cast at a time: 2 MB of float
 @_small.short_cut_of_products
 @collective
 def matvec(
-    A: ArrayLike,
-    x: ArrayLike,
+    A: Operand,
+    x: Operand,
     /,
     out: Array | None = None,
     *,
@@ -39,10 +40,11 @@ def matvec(
 
     Parameters
     ----------
-    A : array_like, shape (..., m, n)
+    A : array_like, shape (..., m, n), or pyopencl.array.Array, shape (m, n)
         Any numeric dtype, byte order and strides; not copied.
-    x : array_like, shape (..., n)
-        Leading dimensions of A and x are broadcast together.
+    x : array_like, shape (..., n), or pyopencl.array.Array, shape (n,)
+        Leading dimensions of A and x are broadcast together. Where A or x is an array of pyopencl, backend "opencl"
+        computes, in its context; the result is what x is, and may be returned before it is computed.
     out : ndarray, shape (..., m), optional
         Where the result is written; returned as it is. It may overlap A and x.
     dtype : dtype, optional
@@ -99,9 +101,13 @@ def matvec(
     >>> parlinalg.matvec([[1e16, 1.0, -1e16]], [1.0, 1.0, 1.0], exact=True)
     array([1.])
     """
-    A = as_operand("matvec", "A", A)
-    x = as_operand("matvec", "x", x)
+    there = is_there(A) or is_there(x)
+    A = as_operand("matvec", "A", A, there=there)
+    x = as_operand("matvec", "x", x, there=there)
     plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, as_dtype("matvec", dtype), bool(exact))
+    if there:
+        product: Array = multiply_there("matvec", plan, A, x, backend, others=out is not None)
+        return product
     choice = engage("matvec", plan, backend, workers, (A.dtype, x.dtype))
     if out is None:
         out = np.empty(plan.shape, plan.dtype)
@@ -146,8 +152,8 @@ def _call(plan: MatvecPlan, choice: Choice, A: Array, x: Array, out: Array) -> N
 
 @collective
 def vecmat(
-    x: ArrayLike,
-    A: ArrayLike,
+    x: Operand,
+    A: Operand,
     /,
     out: Array | None = None,
     *,
@@ -176,9 +182,13 @@ def vecmat(
     >>> parlinalg.vecmat([10, 1], [[1, 2], [3, 4]])
     array([13, 24])
     """
-    x = as_operand("vecmat", "x", x)
-    A = as_operand("vecmat", "A", A)
+    there = is_there(x) or is_there(A)
+    x = as_operand("vecmat", "x", x, there=there)
+    A = as_operand("vecmat", "A", A, there=there)
     plan = plan_vecmat(x.shape, x.dtype, A.shape, A.dtype, as_dtype("vecmat", dtype), bool(exact))
+    if there:
+        product: Array = multiply_there("vecmat", plan, A, x, backend, others=out is not None)
+        return product
     choice = engage("vecmat", plan, backend, workers, (x.dtype, A.dtype))
     given = np.empty(plan.shape, plan.dtype) if out is None else out
     return _multiply_into("vecmat", plan, choice, A.mT, _conjugate(x), given)
@@ -186,8 +196,8 @@ def vecmat(
 
 @collective
 def vecdot(
-    x: ArrayLike,
-    y: ArrayLike,
+    x: Operand,
+    y: Operand,
     /,
     out: Array | None = None,
     *,
@@ -219,9 +229,14 @@ def vecdot(
     >>> float(parlinalg.vecdot([1e200, 1e200], [1e200, -1e200], exact=True))
     0.0
     """
-    x = as_operand("vecdot", "x", x)
-    y = as_operand("vecdot", "y", y)
+    there = is_there(x) or is_there(y)
+    x = as_operand("vecdot", "x", x, there=there)
+    y = as_operand("vecdot", "y", y, there=there)
     plan = plan_vecdot(x.shape, x.dtype, y.shape, y.dtype, as_dtype("vecdot", dtype), bool(exact))
+    if there:
+        row = y.reshape(1, -1) if y.ndim == 1 else y
+        result = multiply_there("vecdot", plan, row, x, backend, others=out is not None)
+        return result.reshape(()) if is_there(result) else result[0]
     choice = engage("vecdot", plan, backend, workers, (x.dtype, y.dtype))
     rows = y[..., np.newaxis, :]
     if out is None:

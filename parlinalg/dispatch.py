@@ -21,7 +21,17 @@ from .workers import default_workers, resolve_workers
 if TYPE_CHECKING:
     from .backends._mpi import MPI
 
-__all__ = ["Choice", "choose", "collective", "count_workers", "engage", "set_backend", "tell", "with_ranks"]
+__all__ = [
+    "Choice",
+    "asked_for",
+    "choose",
+    "collective",
+    "count_workers",
+    "engage",
+    "set_backend",
+    "tell",
+    "with_ranks",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -102,14 +112,7 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
     BackendUnavailable
         If the backend that was asked for cannot run here, or refuses this call.
     """
-    reason = "asked for"
-    if backend is None:
-        backend, set_workers = _default.get()
-        workers = set_workers if workers is None else workers
-        reason = "chosen by set_backend"
-    if backend is None:
-        backend = os.environ.get("PARLINALG_BACKEND") or "auto"
-        reason = "chosen by PARLINALG_BACKEND"
+    backend, workers, reason = _asked_for(backend, workers)
     chosen = _instance(backend)
     if chosen is None:
         return _auto(plan, workers)
@@ -117,6 +120,21 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
     if refusal is not None:
         raise BackendUnavailable(f"backend {chosen.name!r} cannot run this call: {refusal}")
     return Choice(chosen, count_workers(chosen, workers), reason)
+
+
+def _asked_for(backend: str | Backend | None, workers: int | None) -> tuple[str | Backend, int | None, str]:
+    if backend is not None:
+        return backend, workers, "asked for"
+    backend, set_workers = _default.get()
+    workers = set_workers if workers is None else workers
+    if backend is not None:
+        return backend, workers, "chosen by set_backend"
+    return os.environ.get("PARLINALG_BACKEND") or "auto", workers, "chosen by PARLINALG_BACKEND"
+
+
+def asked_for(backend: str | Backend | None) -> str | Backend:
+    """The backend of a call: its argument, or what `set_backend` or ``PARLINALG_BACKEND`` say, or "auto"."""
+    return _asked_for(backend, None)[0]
 
 
 def engage(
@@ -155,8 +173,7 @@ def with_ranks(function: str, backend: str | Backend | None) -> MPI:
 
 def tell(error: Exception, backend: str | Backend | None) -> None:
     """Let the ranks of the backend of a call know that it raises `error` here."""
-    if backend is None:
-        backend = _default.get()[0] or os.environ.get("PARLINALG_BACKEND")
+    backend = asked_for(backend)
     if isinstance(backend, str):
         backend = default_instance(backend) if backend == "mpi" and usable(backend) else None
     if isinstance(backend, Backend):

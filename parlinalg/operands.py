@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["as_dtype", "as_operand", "as_where", "check_out", "may_overlap", "real_view"]
+__all__ = [
+    "DeviceArray",
+    "Operand",
+    "as_dtype",
+    "as_operand",
+    "as_where",
+    "check_out",
+    "is_there",
+    "may_overlap",
+    "real_view",
+]
+
+
+class DeviceArray(Protocol):
+    """An array in the memory of a device, such as ``pyopencl.array.Array``."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def get(self) -> Any:
+        """A copy as an array of NumPy."""
+
+
+Operand: TypeAlias = ArrayLike | DeviceArray
 
 NUMERIC_KINDS = "biufc"
 ACCEPTED = "accepted are arrays, and sequences, of bool, integers, floats or complex numbers"
 
 
-def as_operand(function: str, name: str, value: Any) -> NDArray[Any]:
+def as_operand(function: str, name: str, value: Any, *, there: bool = False) -> NDArray[Any]:
     """`value` as a plain ndarray, without a copy where it is one already.
 
-    ``numpy.matrix`` and other subclasses are taken as the array that they hold, so the result is an ndarray.
+    ``numpy.matrix`` and other subclasses are taken as the array that they hold, so the result is an ndarray; but what
+    is in the memory of a device stays as it is, if that may be `there`.
 
     Raises
     ------
@@ -25,7 +49,9 @@ def as_operand(function: str, name: str, value: Any) -> NDArray[Any]:
     ValueError
         For nested sequences of unequal lengths.
     """
-    array: NDArray[Any] = value if type(value) is np.ndarray else _to_array(function, name, value)
+    array: NDArray[Any] = value
+    if type(value) is not np.ndarray and not (there and is_there(value)):
+        array = _to_array(function, name, value)
     if array.dtype.kind not in NUMERIC_KINDS:
         raise TypeError(f"{function}: {name} has dtype {array.dtype}; {ACCEPTED}")
     return array
@@ -39,6 +65,8 @@ def _to_array(function: str, name: str, value: Any) -> NDArray[Any]:
         )
     if value is None or isinstance(value, (str, bytes, dict, set, frozenset)):
         raise TypeError(f"{function}: {name} is a {type(value).__name__}; {ACCEPTED}")
+    if is_there(value):
+        raise TypeError(f"{function}: {name} is an array of pyopencl, which is not taken here; pass {name}.get()")
     if hasattr(value, "tocsr"):
         raise TypeError(f"{function}: {name} is a sparse {type(value).__name__}; pass {name}.toarray()")
     try:
@@ -48,6 +76,11 @@ def _to_array(function: str, name: str, value: Any) -> NDArray[Any]:
     if array.dtype.kind == "O":
         raise TypeError(f"{function}: {name} is a {type(value).__name__} that becomes an object array; {ACCEPTED}")
     return array.view(np.ndarray) if type(array) is not np.ndarray else array
+
+
+def is_there(value: object) -> bool:
+    """Whether it is an array in the memory of a device: one of pyopencl."""
+    return type(value).__module__ == "pyopencl.array"
 
 
 def check_out(function: str, out: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:

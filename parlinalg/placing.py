@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .backends._base import Backend
+from .device_arrays import backend_of
 from .dispatch import Choice, collective, engage, with_ranks
-from .operands import as_operand
+from .operands import Operand, as_operand, is_there
 from .operators import Account, Operator
 from .plan import MatvecPlan, plan_matvec
 
@@ -87,7 +88,7 @@ def _with_from_local(function: Callable[P, Operator]) -> _OperatorFunction[P]:
 @_with_from_local
 @collective
 def operator(
-    A: ArrayLike | str | os.PathLike[str],
+    A: Operand | str | os.PathLike[str],
     *,
     backend: str | Backend | None = None,
     workers: int | None = None,
@@ -97,7 +98,7 @@ def operator(
 
     Parameters
     ----------
-    A : array_like, shape (m, n), or path of a .npy file
+    A : array_like or pyopencl.array.Array, shape (m, n), or path of a .npy file
         Of a file, each worker maps only its own rows. Rows that ranks of MPI have already are given to
         ``operator.from_local``. Do not change an array while the operator is in use: backends
         whose workers share the caller's memory see the change, others keep what they were given.
@@ -124,10 +125,12 @@ def operator(
     ...     op @ [1, 2, 3]
     array([1., 2., 3.])
     """
-    matrix = _opened(A) if isinstance(A, (str, os.PathLike)) else A
-    if type(matrix) is not np.memmap:
+    matrix: Any = _opened(A) if isinstance(A, (str, os.PathLike)) else A
+    if is_there(matrix):
+        backend = backend_of("operator", backend, matrix)
+    elif type(matrix) is not np.memmap:
         matrix = as_operand("operator", "A", matrix)
-    as_operand("operator", "A", matrix)
+    as_operand("operator", "A", matrix, there=True)
     choice = engage("operator", _plan("operator", "A", matrix, exact), backend, workers, (matrix.dtype,))
     account = Account(matrix, choice, bool(exact), lambda: choice.backend.place(matrix, choice.workers))
     return Operator(account, (matrix.shape[0], matrix.shape[1]), matrix.dtype.newbyteorder("="))

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _small
 from .backends._base import STATES_AT_A_TIME, Backend
+from .device_arrays import sum_there
 from .dispatch import Choice, collective, engage
 from .distributed import DistributedArray
-from .operands import as_dtype, as_operand, as_where, check_out, may_overlap, real_view
+from .operands import Operand, as_dtype, as_operand, as_where, check_out, is_there, may_overlap, real_view
 from .plan import SumPlan, plan_sum
 from .split import pieces
 from .states import round_sums, states_of, states_of_pieces
@@ -24,7 +25,7 @@ Array = NDArray[Any]
 @_small.short_cut_of_sums
 @collective
 def psum(
-    a: ArrayLike,
+    a: Operand,
     axis: int | tuple[int, ...] | None = None,
     dtype: DTypeLike | None = None,
     out: Array | None = None,
@@ -43,7 +44,8 @@ def psum(
     Parameters
     ----------
     a : array_like, any shape, byte order and strides
-        Not copied. Or a `DistributedArray`, all of whose elements are summed, by the ranks that have them.
+        Not copied. Or a `DistributedArray`, all of whose elements are summed, by the ranks that have them. Or a
+        contiguous pyopencl.array.Array, whose last axes are summed by its device.
     axis : None, int or tuple of int
         Axes to sum over; None: all.
     dtype : dtype, optional
@@ -97,6 +99,9 @@ def psum(
     if isinstance(a, DistributedArray):
         others = out is not None, keepdims, initial != 0, where is not True, backend is not None, workers is not None
         return _sum_of_distributed(a, axis, dtype, *others)
+    if is_there(a):
+        plain = out is None and not keepdims and initial == 0 and where is True and dtype in (None, a.dtype)
+        return sum_there(a, _axis(axis), backend, others=not plain)
     a = as_operand("psum", "a", a)
     given = as_dtype("psum", dtype)
     if given is None and a.dtype.kind in "biu" and isinstance(out, np.ndarray) and out.dtype.kind in "fc":

@@ -18,7 +18,7 @@ RUNGS = [
     ["backends"],
     ["registry"],
     ["dispatch"],
-    ["states"],
+    ["device_arrays", "states"],
     ["api", "partial"],
     ["distributed"],
     ["operators", "sums"],

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import parlinalg as pla
-from parlinalg.backends import OpenCL
-from parlinalg.registry import backend_class
+from opencl_devices import DEVICES, A, Pretended, X, as_gpu, pyopencl
+from parlinalg.backends import OpenCL, _device, _vendors
+from parlinalg.backends._device import Device, describe, find
+from parlinalg.backends._device_matrix import Sent
 from parlinalg.testing import BackendSuite
 from parlinalg.testing.base import ALLOWED
 from parlinalg.testing.checks import require_close, require_same_bits
 from parlinalg.testing.oracle import exact_matvec, exact_sum
 from parlinalg.testing.strategies import LAYOUTS, PRODUCT_DTYPES, fill, lay_out, normal
 
-if backend_class("opencl").why_not() is not None:
-    pytest.skip(f"backend 'opencl' cannot run here: {backend_class('opencl').why_not()}", allow_module_level=True)
-
-import pyopencl
-import pyopencl.array
-
-from parlinalg.backends import _device
-from parlinalg.backends._device import Device, all_devices, describe, find
-
-DEVICES = all_devices()
 DEFAULT = DEVICES.index(find(None))
 FEW = settings(max_examples=6, deadline=None, suppress_health_check=ALLOWED)
-A = np.random.default_rng(0).standard_normal((70, 50))
-X = A[0].copy()
 
 
 def suite(name: str, backend: OpenCL) -> type[BackendSuite]:
@@ -50,20 +41,6 @@ def suite(name: str, backend: OpenCL) -> type[BackendSuite]:
 
 # The default device has a suite among those of all backends.
 globals().update({f"TestDevice{i}": suite(f"TestDevice{i}", OpenCL(i)) for i in range(len(DEVICES)) if i != DEFAULT})
-
-
-class Pretended(Device):
-    """A processor that says that it is a GPU, so that the kernels of GPUs run here."""
-
-    def __init__(self) -> None:
-        super().__init__(find(None))
-        self.is_processor = False
-
-
-def as_gpu() -> OpenCL:
-    backend = OpenCL()
-    backend.device = Pretended()
-    return backend
 
 
 @pytest.fixture
@@ -109,57 +86,32 @@ def test_matrices_larger_than_a_buffer_are_kept_in_several(pretended: OpenCL) ->
         with pla.operator(A, backend=backend) as op:
             require_close(op @ X, exact_matvec(A, X), "matvec")
             require_close(op.T @ A[:, 0], exact_matvec(A.T, A[:, 0]), "vecmat")
-            assert len(op._account.resident._blocks[A.dtype]) == 10  # type: ignore[attr-defined]
+            assert len(op._account.resident._placements[A.dtype].blocks) == 10  # type: ignore[attr-defined]
 
 
-def test_matrices_larger_than_the_memory_are_sent_each_time(pretended: OpenCL) -> None:
-    pretended.device.largest, pretended.device.memory = A[:7].nbytes, A[:20].nbytes
-    with pla.operator(A, backend=pretended) as op:
-        require_close(op @ X, exact_matvec(A, X), "matvec")
-        assert op._account.resident._blocks == {}  # type: ignore[attr-defined]
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "c16", "i4", "?"])
+def test_matrices_larger_than_the_memory_are_sent_each_time(pretended: OpenCL, dtype: str, layout: str) -> None:
+    matrix = lay_out((4 * A).astype(dtype), layout)
+    x, z = (4 * X).astype(dtype), (4 * A[:, 0]).astype(dtype)
+    pretended.device.largest, pretended.device.memory = 7 * 50 * x.itemsize, matrix.nbytes - 1
+    with pla.operator(matrix, backend=pretended) as op:
+        for _ in range(3):
+            require_close(op @ x, exact_matvec(matrix, x), "matvec")
+        require_close(op.T @ z, exact_matvec(matrix.T, z), "vecmat")
+        placed = op._account.resident._placements[matrix.dtype.newbyteorder("=")]  # type: ignore[attr-defined]
+        assert isinstance(placed, Sent)
+        assert len(placed.rows) >= 10 or dtype == "?"
+        with pytest.raises(TypeError, match="larger than the device's memory"):
+            op.matvec(pyopencl.array.to_device(pretended.device.queue, x))
 
 
-# Arrays of the device
-
-
-@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "i8"])
-@pytest.mark.parametrize("pieces", [False, True])
-def test_vectors_stay_on_the_device(dtype: str, pieces: bool) -> None:
-    for backend in (OpenCL(), as_gpu()):
-        if pieces:
-            backend.device.largest = 7 * 50 * np.dtype(dtype).itemsize
-        matrix, x, z = ((3 * one).astype(dtype) for one in (A, X, A[:, 0]))
-        with pla.operator(matrix, backend=backend) as op:
-            v, w = (pyopencl.array.to_device(backend.device.queue, one) for one in (x, z))
-            y = op.matvec(v)
-            assert isinstance(y, pyopencl.array.Array)
-            require_close(y.get(), exact_matvec(matrix, x), "matvec")
-            if not pieces:
-                require_close(op.T.matvec(w).get(), exact_matvec(matrix.T, z), "transposed")
-                require_close(op.T.matvec(y).get(), exact_matvec(matrix.T, y.get()), "of a result")
-            else:
-                with pytest.raises(TypeError, match="in several buffers"):
-                    op.T.matvec(w)
-            longer = pyopencl.array.to_device(backend.device.queue, np.concatenate([x, x]))
-            require_close(op.matvec(longer[50:]).get(), exact_matvec(matrix, x), "a part of another")
-
-
-def test_vectors_that_do_not_fit() -> None:
-    backend = OpenCL()
-    v = pyopencl.array.to_device(backend.device.queue, X)
-    with pla.operator(A, backend=backend) as op:
-        with pytest.raises(ValueError, match=r"x has shape \(50,\); the operator has shape \(50, 70\)"):
-            op.T.matvec(v)
-        with pytest.raises(TypeError, match=r"a product of dtype float64 needs one of NumPy: pass x.get\(\)"):
-            op.matvec(pyopencl.array.to_device(backend.device.queue, X.astype(np.float32)))
-        context = pyopencl.Context([DEVICES[-1]])
-        queue = pyopencl.CommandQueue(context)
-        with pytest.raises(ValueError, match="another context"):
-            op.matvec(pyopencl.array.to_device(queue, X))
-    with pla.operator(A, backend=backend, exact=True) as op, pytest.raises(TypeError, match="exact=True needs"):
-        op.matvec(v)
-    with pla.operator(A + 1j, backend=backend) as op, pytest.raises(TypeError, match="the conjugate needs"):
-        op.H.matvec(pyopencl.array.to_device(backend.device.queue, A[:, 0] + 0j))
+def test_threads_that_send_the_same_matrix(pretended: OpenCL) -> None:
+    pretended.device.largest, pretended.device.memory = A[:7].nbytes, A.nbytes - 1
+    with pla.operator(A, backend=pretended) as op, ThreadPoolExecutor(4) as pool:
+        vectors = [np.full(50, float(i)) for i in range(40)]
+        for x, y in zip(vectors, pool.map(op.matvec, vectors), strict=True):
+            require_close(y, exact_matvec(A, x), "matvec")
 
 
 # Sums
@@ -211,10 +163,62 @@ def test_devices_that_there_are_not(options: dict[str, Any], error: type[Excepti
         OpenCL(**options)
 
 
+EMULATION = 2.0**-44  # the documented error of a product, in units of (|A| @ |x|) and of n
+
+
+@FEW
+@given(
+    m=st.integers(1, 70),
+    n=st.integers(1, 300),
+    layout=st.sampled_from(sorted(LAYOUTS)),
+    exponent=st.sampled_from([0, 300, -300]),
+    spread=st.sampled_from([0, 20]),
+    seed=st.integers(0, 999),
+)
+def test_float64_in_pairs(m: int, n: int, layout: str, exponent: int, spread: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix, x, z = (
+        np.ldexp(rng.standard_normal(shape), rng.integers(-spread, spread + 1, shape)) for shape in ((m, n), n, m)
+    )
+    matrix = lay_out(np.ldexp(matrix, exponent), layout)
+    for gpu in (False, True):
+        backend = emulating(gpu)
+        with pla.operator(matrix, backend=backend) as op:
+            for product, a, v in ((op @ x, matrix, x), (op.T @ z, matrix.T, z)):
+                bound = len(v) * EMULATION * (np.abs(a) @ np.abs(v))
+                assert (np.abs(product - pla.matvec(a, v, exact=True)) <= bound).all()
+
+
+def emulating(gpu: bool) -> OpenCL:
+    backend = OpenCL(float64="emulate")
+    backend.device = Pretended() if gpu else Device(find(None))
+    backend.device.has_float64, backend.emulates = False, True
+    return backend
+
+
+def test_float64_in_pairs_that_are_not_finite() -> None:
+    backend = emulating(False)
+    matrix = np.array([[np.inf, 1.0], [np.nan, 1.0], [-np.inf, np.inf], [2.0**1000, 1e-300], [0.0, -0.0]])
+    y = pla.matvec(matrix, [1.0, 1.0], backend=backend)
+    assert np.array_equal(y, [np.inf, np.nan, np.nan, 2.0**1000, 0.0], equal_nan=True)
+    assert pla.matvec([[1e300]], [1e300], backend=backend) == np.inf
+    backend.device.largest, backend.device.memory = A[:7].nbytes, A.nbytes - 1
+    backend.device.is_processor = False
+    with pla.operator(A, backend=backend) as op:
+        assert np.allclose(op @ X, A @ X, rtol=1e-12, atol=1e-12)
+        with pytest.raises(TypeError, match="pass x.get"):
+            op.matvec(pyopencl.array.to_device(backend.device.queue, X))
+    with pytest.raises(ValueError, match="float64 is 'single'; it must be 'native' or 'emulate'"):
+        OpenCL(float64="single")
+    assert not OpenCL(float64="emulate").emulates  # this device has it
+
+
 def test_a_device_without_float64(pretended: OpenCL) -> None:
     pretended.device.has_float64 = False
-    with pytest.raises(pla.BackendUnavailable, match="has no float64"):
+    with pytest.raises(pla.BackendUnavailable, match="has no float64.*emulate"):
         pla.matvec(A, X, backend=pretended)
+    with pytest.raises(pla.BackendUnavailable, match="has no float64.*exact=True"):
+        pla.matvec(A + 1j, X, backend=pretended)
     single, x = A.astype(np.float32), X.astype(np.float32)
     require_close(pla.matvec(single, x, backend=pretended), exact_matvec(single, x), "float32")
     require_same_bits(pla.psum(A, backend=pretended), pla.psum(A))
@@ -233,13 +237,42 @@ def test_no_platform(monkeypatch: pytest.MonkeyPatch) -> None:
         OpenCL()
 
 
+def test_drivers_that_are_registered_but_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "vendors").mkdir()
+    monkeypatch.setattr(_vendors, "_library", lambda: None)
+    monkeypatch.setattr(_vendors, "_folders", lambda: [tmp_path / "vendors"])
+    assert "no driver of OpenCL is registered in" in str(OpenCL.why_not())
+    (tmp_path / "vendors" / "lost.icd").write_text("/nowhere/libnothing.so\n")
+    assert "lost.icd names /nowhere/libnothing.so, which is not there. Install a driver" in str(OpenCL.why_not())
+    (tmp_path / "vendors" / "other.icd").write_text("libknown.so")
+    assert OpenCL.why_not() is None
+
+
+def test_several_devices_at_once() -> None:
+    backends = [OpenCL(device) for device in DEVICES]
+    try:
+        parts = DEVICES[-1].create_sub_devices([pyopencl.device_partition_property.EQUALLY, 1])  # type: ignore[list-item]
+    except pyopencl.Error:  # a device of one unit has no parts
+        parts = []
+    backends += [OpenCL(part) for part in parts]
+    operators = [pla.operator(A, backend=backend) for backend in backends]
+    with ThreadPoolExecutor(len(backends)) as pool:
+        for _ in range(20):
+            for y in pool.map(lambda op: op @ X, operators):
+                require_close(y, exact_matvec(A, X), "matvec")
+            for total in pool.map(lambda backend: pla.psum(A, backend=backend), backends):
+                require_same_bits(total, pla.psum(A))
+    for op in operators:
+        op.close()
+
+
 def test_memory_that_there_is_not(pretended: OpenCL, monkeypatch: pytest.MonkeyPatch) -> None:
     pretended.device.largest = 100
     with pytest.raises(MemoryError, match=r"bytes were asked for on .*; a buffer can have 100"):
         pla.matvec(A, X, backend=pretended)
     monkeypatch.setattr(_device, "host_room", lambda: 10)
     with pytest.raises(MemoryError, match="10 are available"):
-        pla.psum(A, backend=OpenCL())
+        pla.psum(np.ones(1 << 20), axis=(), backend=OpenCL())
 
 
 def test_a_kernel_that_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:

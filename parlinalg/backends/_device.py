@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ..errors import BackendError, BackendUnavailable
 from ..exact import FLOAT_DIGITS
 from ._base import Array
 from ._shared import host_room
-from ._vendors import register
+from ._vendors import REMEDY, broken, register
 
 if TYPE_CHECKING:
     import pyopencl
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Device", "describe", "find"]
 
 SOURCES = Path(__file__).parent / "opencl"
-RANGES_PER_UNIT = 256  # that a processor's compute unit takes, so that none waits long for another
 ALIGNMENT = 128  # bytes
+WORTH_ASKING = 1 << 20  # bytes, from which on the host is asked how much is left: it takes 0.1 ms
 LOG = 2000  # characters of a build log that an error shows
 VARIABLE = "PYOPENCL_CTX"  # pyopencl's own: "platform:device", numbers or parts of names
-REMEDY = 'Install a driver, or PoCL: pip install "parlinalg[opencl]"'
 
 # How elements of a dtype are stored on a device, and added up there. Nothing that a caller passes gets into a source.
 REAL = {"LOAD(p, i)": "((p)[i])", "STORE(p, i, v)": "((p)[i] = (v))", "ZERO": "0", "ADD(a, b)": "((a) + (b))"}
@@ -42,6 +42,14 @@ HALF = {"LOAD(p, i)": "vload_half(i, p)", "STORE(p, i, v)": "vstore_half_rte(v, 
 FOUR = {"WIDTH": "4", "VLOAD": "vload4", "STOREV": "vstore4"}
 EIGHT = {"WIDTH": "8", "VLOAD": "vload8", "STOREV": "vstore8"}
 BOOL = {"ADD(a, b)": "((a) | (b))", "MULTIPLY_ADD(s, a, b)": "((s) | ((a) & (b)))"}
+OF_PAIRS = {
+    "LOAD(p, i)": "load_pair((p)[i])",
+    "STORE(p, i, v)": "((p)[i] = store_pair(v))",
+    "ZERO": "(float4)(0)",
+    "ADD(a, b)": "add_pairs(a, b)",
+    "MULTIPLY_ADD(s, a, b)": "multiply_add_pairs(s, a, b)",
+}
+PAIRS = "pairs"  # of float32, that stand for float64
 PRODUCTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "float64": {"T": "double", "ACC": "double", **FOUR, "VECTOR": "double4", **REAL, **SUM},
@@ -54,6 +62,7 @@ PRODUCTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "uint16": {"T": "ushort", "ACC": "ushort", **REAL, **SUM},
         "uint8": {"T": "uchar", "ACC": "uchar", **REAL, **SUM},
         "bool": {"T": "uchar", "ACC": "uchar", **REAL, **BOOL},
+        PAIRS: {"T": "float2", "ACC": "float4", **OF_PAIRS},
     }
 )
 WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -70,6 +79,15 @@ INTEGERS: Mapping[str, str] = MappingProxyType(
         "bool": "uchar",
     }
 )
+
+
+class Settings(NamedTuple):
+    """How work is given to a device; what is best differs between them."""
+
+    ranges_per_unit: int = 256  # of a processor: enough for none to wait long for another
+    group: int = 128  # work items of a group, elsewhere; a power of two
+    groups_per_unit: int = 32  # that a compute unit has to choose from
+    rows_side_by_side: int = 32  # that a group takes, where columns are contiguous
 
 
 class Device:
@@ -95,22 +113,41 @@ class Device:
         self.units = int(chosen.max_compute_units)
         self.largest = int(chosen.max_mem_alloc_size)  # bytes of a buffer
         self.memory = int(chosen.global_mem_size)
+        self.settings = Settings()
+        most = 1 << (int(chosen.max_work_group_size).bit_length() - 1)
+        if most < self.settings.group:
+            self.settings = Settings(group=most, rows_side_by_side=min(most, self.settings.rows_side_by_side))
         self._programs: dict[tuple[tuple[str, ...], str], Any] = {}
         self.trials: dict[tuple[str, int], bool] = {}  # of the folds: see _device_sums
         self._lock = threading.Lock()
         self._kernels = threading.local()  # a kernel holds its arguments, so no two threads may share one
         self._process = os.getpid()
 
-    def require_usable(self) -> None:
-        """Raise `BackendUnavailable` in a process that was forked: OpenCL hangs there."""
+    @contextmanager
+    def usable(self) -> Iterator[None]:
+        """Raise what belongs to it where the device fails.
+
+        Raises
+        ------
+        BackendUnavailable
+            In a process that was forked: OpenCL hangs there.
+        MemoryError, BackendError
+            What the driver says, in words of ours.
+        """
         if self._process != os.getpid():
             raise BackendUnavailable("backend 'opencl' cannot run in a process that was forked after OpenCL was used")
+        try:
+            yield
+        except self.cl.MemoryError as error:
+            raise MemoryError(f"opencl: {self.name!r}, which has {self.memory} bytes: {error}") from error
+        except self.cl.Error as error:
+            raise BackendError(f"opencl: {self.name!r} failed: {error}") from error
 
-    def products(self, dtype: np.dtype, kernel: str) -> Any:
-        """A kernel of products.cl."""
-        name = dtype.name.removeprefix("u") if dtype.kind == "u" else dtype.name
-        unsigned = f"u{name}" if dtype.kind in "iu" else name  # both wrap around alike
-        return self._kernel(("products",), f"{unsigned}", PRODUCTS[unsigned], kernel)
+    def products(self, dtype: str, kernel: str) -> Any:
+        """A new kernel of products.cl."""
+        name = f"u{dtype}" if dtype.startswith("int") else dtype  # both wrap around alike
+        sources = ("pairs", "products") if name == PAIRS else ("products",)
+        return self.cl.Kernel(self._program(sources, name, PRODUCTS[name]), kernel)
 
     def sums(self, dtype: np.dtype, digits: int, bias: int, *, by_folds: bool) -> Any:
         """The kernel of sums.cl, for floats, or, where states have the digits of products, for these."""
@@ -153,7 +190,8 @@ class Device:
 
     def require_memory(self, nbytes: int) -> None:
         """Raise `MemoryError` where so much cannot be had: some drivers end the process instead, at the first use."""
-        room = min(self.memory, host_room()) if self.is_processor else self.memory
+        asks = self.is_processor and nbytes >= WORTH_ASKING
+        room = min(self.memory, host_room()) if asks else self.memory
         if nbytes > min(room, self.largest):
             raise MemoryError(
                 f"opencl: {nbytes} bytes were asked for on {self.name!r}; a buffer can have {self.largest}, and "
@@ -195,7 +233,10 @@ class _Memory:
         self.array = a
         address = a.__array_interface__["data"][0] - before
         self.__array_interface__ = {
-            "data": (address, True), "shape": (before + a.nbytes,), "typestr": "|u1", "version": 3
+            "data": (address, True),
+            "shape": (before + a.nbytes,),
+            "typestr": "|u1",
+            "version": 3,
         }
 
 
@@ -272,7 +313,7 @@ def all_devices() -> list[pyopencl.Device]:
         platforms = pyopencl.get_platforms()
     except pyopencl.Error as error:
         raise BackendUnavailable(
-            f"backend 'opencl' cannot run here: no platform was found ({error}). {REMEDY}"
+            f"backend 'opencl' cannot run here: no platform was found ({'; '.join([str(error), *broken()])}). {REMEDY}"
         ) from error
     devices = [device for platform in platforms for device in _devices_of(platform)]
     if not devices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,9 @@ from .. import _kernels
 from ..exact import FLOAT_DIGITS, PRODUCT_DIGITS
 from ..products import product_sums
 from ._base import Array
-from ._device import RANGES_PER_UNIT, Device
+from ._device import Device
 
-__all__ = ["row_states", "write_exactly"]
+__all__ = ["Rows", "row_states", "rows_of", "rows_there", "write_exactly"]
 
 BIAS = {FLOAT_DIGITS: 1088, PRODUCT_DIGITS: 2176}  # of the lowest digit of a state: it weighs 2**-BIAS
 GROUP = 64  # work items that share a part of a row, on devices that are no processors
@@ -23,8 +24,31 @@ MOST_STATES = 1 << 23  # bytes of partial states at a time
 PROBES = (np.uint64(1), np.uint32(1), np.float64(2.0**-53).view(np.uint64))
 
 
-def row_states(device: Device, a: Array, length: int, weights: Array | None = None) -> NDArray[np.int64]:
-    """Normalised states of the sums of each row of `a`, shape (rows, n), or of its products with `weights`.
+class Rows(NamedTuple):
+    """Rows of numbers that follow each other in a buffer."""
+
+    buffer: Any
+    start: int  # of the first element
+    rows: int
+    n: int
+    dtype: np.dtype
+
+
+def rows_of(device: Device, a: Array, rows: int, n: int) -> Rows:
+    """An array of the host, `rows` times `n` elements in its own order, in a buffer."""
+    dtype = a.dtype.newbyteorder("=")
+    buffer, start = device.aligned_buffer(np.ascontiguousarray(a, dtype).reshape(-1))
+    return Rows(buffer, start, rows, n, dtype)
+
+
+def rows_there(a: Any, rows: int, n: int) -> Rows:
+    """A contiguous array of pyopencl."""
+    a.queue.finish()  # its values may still be on their way, also from another queue
+    return Rows(a.base_data, a.offset // a.dtype.itemsize, rows, n, a.dtype)
+
+
+def row_states(device: Device, a: Rows, length: int, weights: Array | None = None) -> NDArray[np.int64]:
+    """Normalised states of the sums of each row, or of its products with `weights`.
 
     Weights are float64, shape (vectors, n): rows of `a` in as many blocks of equal size belong to one each.
     """
@@ -32,48 +56,45 @@ def row_states(device: Device, a: Array, length: int, weights: Array | None = No
     return _row_states(device, a, length, weights, by_folds)
 
 
-def _row_states(
-    device: Device, a: Array, length: int, weights: Array | None, by_folds: bool
-) -> NDArray[np.int64]:
-    rows, n = a.shape
+def _row_states(device: Device, a: Rows, length: int, weights: Array | None, by_folds: bool) -> NDArray[np.int64]:
+    rows, n = a.rows, a.n
     states = np.zeros((rows, length), np.int64)
-    if a.size == 0:
+    if states.size == 0 or n == 0:
         return states
-    units = device.units * (RANGES_PER_UNIT if device.is_processor else GROUP * 4)
+    units = device.units * (device.settings.ranges_per_unit if device.is_processor else GROUP * 4)
     parts = max(1, min(-(-units // rows), n // SHORTEST_PART))
-    step = max(1, MOST_STATES // (8 * length * parts), min(rows, 1))
     vectors = 1 if weights is None else len(weights)
-    step = min(step, rows // vectors)  # rows of one vector at a time
+    of_vector = rows // vectors
+    step = min(max(1, MOST_STATES // (8 * length * parts)), of_vector)  # rows of one vector at a time
     for vector in range(vectors):
         own = None if weights is None else device.buffer(np.ascontiguousarray(weights[vector]))
-        for first in range(vector * (rows // vectors), (vector + 1) * (rows // vectors), step):
-            last = min(first + step, (vector + 1) * (rows // vectors))
-            _add_rows(device, a[first:last], states[first:last], parts, own, by_folds)
+        for first in range(vector * of_vector, (vector + 1) * of_vector, step):
+            last = min(first + step, (vector + 1) * of_vector)
+            _add_rows(device, a, states[first:last], first, parts, own, by_folds)
     if length > 1:
         _kernels.normalise(states)
     return states
 
 
 def _add_rows(
-    device: Device, a: Array, states: NDArray[np.int64], parts: int, weights: object, by_folds: bool
+    device: Device, a: Rows, states: NDArray[np.int64], first: int, parts: int, weights: Any, by_folds: bool
 ) -> None:
-    rows, n = a.shape
-    length = states.shape[1]
+    rows, length = states.shape
     found = np.empty((rows, parts, length), np.int64)
     result = device.empty(found.nbytes)
-    buffer, start = device.aligned_buffer(a)
-    sizes = [np.int64(one) for one in (start, rows, n, parts)]
-    most = RANGES_PER_UNIT * device.units
+    sizes = [np.int64(one) for one in (a.start + first * a.n, rows, a.n, parts)]
+    group = 1 if device.is_processor else GROUP
+    ranges = min(rows * parts, device.settings.ranges_per_unit * device.units)
     if length == 1:
-        group = 1 if device.is_processor else GROUP
-        items = min(rows * parts, most) if device.is_processor else -(-rows * parts // GROUP) * GROUP
-        device.totals(a.dtype)(device.queue, (items,), (group,), buffer, *sizes, result)
+        items = ranges if device.is_processor else -(-rows * parts // GROUP) * GROUP
+        device.totals(a.dtype)(device.queue, (items,), (group,), a.buffer, *sizes, result)
     else:
-        group = 1 if device.is_processor else GROUP
         local = () if device.is_processor else (device.cl.LocalMemory(8 * GROUP),)
         kernel = device.sums(a.dtype, length, BIAS[length], by_folds=by_folds)
-        arguments = (buffer, *sizes, result, weights or buffer, np.int64(1), *PROBES, *local)
-        kernel(device.queue, (min(rows * parts, most) * group,), (group,), *arguments)
+        factors = a.buffer if weights is None else weights
+        kernel(
+            device.queue, (ranges * group,), (group,), a.buffer, *sizes, result, factors, np.int64(1), *PROBES, *local
+        )
     device.cl.enqueue_copy(device.queue, found, result)
     np.add.reduce(found, axis=1, out=states)
 
@@ -88,7 +109,7 @@ def write_exactly(device: Device, A: Array, x: Array, out: Array) -> int:
         vectors = prod(out.shape[:-1])
         if rows == 0:
             continue
-        flat = np.ascontiguousarray(a, real).reshape(rows, n)
+        flat = rows_of(device, a.astype(real, copy=False), rows, n)
         own = weights.take(0, axis=kept - 1 - a.ndim)  # one vector of weights for all rows of a matrix
         factors = np.ascontiguousarray(np.broadcast_to(own, (*out.shape[:-1], *a.shape[kept:])))
         states = row_states(device, flat, PRODUCT_DIGITS, factors.reshape(vectors, n))
@@ -107,12 +128,14 @@ def _folds_are_exact(device: Device, dtype: np.dtype, length: int) -> bool:
 
 
 def _passes(device: Device, dtype: np.dtype, length: int) -> bool:
-    a = _trial_rows(dtype)
-    weights = None if length == FLOAT_DIGITS else _trial_rows(np.dtype(np.float64))[3:4].astype(dtype).astype(float)
-    by_integers = np.empty((len(a), length), np.int64)
-    for states, row in zip(by_integers, a, strict=True):
-        states[...] = _kernels.sum_states(row, 0, 1, *(() if weights is None else (weights[0], dtype.itemsize < 8)))
-    return bool((_row_states(device, a, length, weights, True) == by_integers).all())
+    with np.errstate(all="ignore"):
+        a = _trial_rows(dtype)
+        weights = None if length == FLOAT_DIGITS else a[3:4].astype(np.float64)
+        by_integers = np.empty((len(a), length), np.int64)
+        for states, row in zip(by_integers, a, strict=True):
+            states[...] = _kernels.sum_states(row, 0, 1, *(() if weights is None else (weights[0], dtype.itemsize < 8)))
+        by_folds = _row_states(device, rows_of(device, a, *a.shape), length, weights, True)
+        return bool((by_folds == by_integers).all())
 
 
 def _trial_rows(dtype: np.dtype) -> Array:

@@ -1,0 +1,186 @@
+"""Products on an OpenCL device: a matrix in a buffer, and the kernels that suit it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._base import Array
+from ._device import PAIRS, Device
+from ._shared import compact
+
+__all__ = ["Block", "Pending"]
+
+VECTORS = ("float32", "float64", "int64", "uint64", "int32", "uint32")  # that processors add up in vectors
+Index = tuple[int, ...]
+
+
+class Pending(NamedTuple):
+    """Products that are queued."""
+
+    y: Array  # on the host, once `event` has come
+    event: Any
+    used: tuple[Any, ...]  # by the device until then
+
+    def wait(self) -> Array:
+        self.event.wait()
+        return self.y
+
+
+class _Launch(NamedTuple):
+    """A kernel whose arguments are set, but for the vectors and, in a batch, the start of the matrix."""
+
+    kernel: Any
+    size: tuple[int]
+    group: tuple[int]
+    x: int  # number of its argument; y is the next one
+
+
+class Block:
+    """A matrix, or rows of one, in a buffer of a device.
+
+    Parameters
+    ----------
+    device : Device
+    buffer : pyopencl.Buffer
+    start : int
+        Of the element that is first in every axis.
+    strides, shape : tuple of int
+        Of elements.
+    dtype : str
+        What the kernels are built for: a name among `_device.PRODUCTS`.
+    used : object
+        Memory of the host that the buffer uses.
+    """
+
+    def __init__(
+        self, device: Device, buffer: Any, start: int, strides: Index, shape: Index, dtype: str, used: object = None
+    ) -> None:
+        self.device, self.buffer, self.start = device, buffer, start
+        self.strides, self.shape, self.dtype = strides, shape, dtype
+        self.used = used
+        # A kernel holds its arguments, so no two threads may share one.
+        self._launches = threading.local()
+
+    @classmethod
+    def place(cls, device: Device, A: Array, dtype: str) -> Block:
+        """Put an array there; on a processor, where it lies."""
+        ready = _uploadable(device, A)
+        memory, first = _memory_of(ready)
+        buffer, start = device.aligned_buffer(memory)
+        return cls(device, buffer, start + first, _strides_of(ready), ready.shape, dtype, memory)
+
+    @classmethod
+    def send(cls, device: Device, A: Array, dtype: str, queue: Any, room: Any) -> Block:
+        """Queue a copy of an array into a buffer that is there already."""
+        ready = _uploadable(device, A)
+        memory, first = _memory_of(ready)
+        used = device.cl.enqueue_copy(queue, room, memory, is_blocking=False), memory
+        return cls(device, room, first, _strides_of(ready), ready.shape, dtype, used)
+
+    def transpose(self) -> Block:
+        """The transpose, in the same buffer."""
+        strides, shape = self.strides, self.shape
+        turned = (*strides[:-2], strides[-1], strides[-2]), (*shape[:-2], shape[-1], shape[-2])
+        return Block(self.device, self.buffer, self.start, *turned, self.dtype, self.used)
+
+    def start_products(self, x: Array, queue: Any) -> Pending:
+        """Queue the products with x, shape (..., n), which has the dimensions of the result; contiguous rows."""
+        device, m = self.device, self.shape[-2]
+        y = np.empty((*x.shape[:-1], m), x.dtype)
+        used: list[Any] = [self, x]
+        event = None
+        if y.size == 0:
+            return Pending(y, device.cl.enqueue_marker(queue), ())
+        for index in np.ndindex(x.shape[:-1]):
+            vector, result = device.buffer(x[index]), device.empty(m * x.itemsize)
+            self.launch(queue, vector, result, self._start_of(index))
+            event = device.cl.enqueue_copy(queue, y[index], result, is_blocking=False)
+            used += [vector, result]
+        return Pending(y, event, tuple(used))
+
+    def launch(self, queue: Any, x: Any, y: Any, start: int | None = None, wait_for: Any = None) -> Any:
+        """Queue the kernel; return its event."""
+        try:
+            launch = self._launches.launch
+        except AttributeError:
+            launch = self._launches.launch = self._prepare()
+        kernel, size, group, at = launch
+        if start is not None:
+            kernel.set_arg(1, np.int64(start))
+        kernel.set_arg(at, x)
+        kernel.set_arg(at + 1, y)
+        return self.device.cl.enqueue_nd_range_kernel(queue, kernel, size, group, wait_for=wait_for)
+
+    def _start_of(self, index: Index) -> int | None:
+        """Of one matrix of a batch, which may be the same for several vectors."""
+        if not index:
+            return None
+        own = zip(reversed(index), reversed(self.strides[:-2]), reversed(self.shape[:-2]), strict=False)
+        return self.start + sum(i * step for i, step, length in own if length > 1)
+
+    def _prepare(self) -> _Launch:
+        """Choose the kernel that suits the device and the strides."""
+        device = self.device
+        m, n = self.shape[-2:]
+        row, column = self.strides[-2:]
+        settings = device.settings
+        strides: Index = (row, column)
+        rest: tuple[Any, ...] = ()
+        if device.is_processor:
+            name, groups, group = "rows_in_order", min(m, settings.ranges_per_unit * device.units), 1
+            if self.dtype in VECTORS and column == 1:
+                name, strides = "contiguous_rows_in_order", (row,)
+            elif self.dtype in VECTORS and row == 1:
+                name, strides = "contiguous_columns_in_order", (column,)
+        else:
+            group, most = settings.group, settings.groups_per_unit * device.units
+            rest = (device.cl.LocalMemory(group * _bytes_of_partial(self.dtype)),)
+            if abs(row) < abs(column):
+                name, groups = "group_per_rows", min(most, -(-m // settings.rows_side_by_side))
+                rest = (*rest, np.int32(settings.rows_side_by_side))
+            else:
+                name, groups = "group_per_row", min(most, m)
+        kernel = device.products(self.dtype, name)
+        sizes = [np.int64(one) for one in (self.start, m, n, *strides)]
+        at = 1 + len(sizes)
+        for position, argument in [*enumerate((self.buffer, *sizes)), *enumerate(rest, at + 2)]:
+            kernel.set_arg(position, argument)
+        return _Launch(kernel, (groups * group,), (group,), at)
+
+
+def _bytes_of_partial(dtype: str) -> int:
+    """Of what products are added up in."""
+    return 16 if dtype == PAIRS else max(4, np.dtype(dtype).itemsize)
+
+
+def _strides_of(a: Array) -> Index:
+    return tuple(stride // a.itemsize for stride in a.strides)
+
+
+def _uploadable(device: Device, A: Array) -> Array:
+    """`A`, aligned, with strides that count whole elements, in a buffer's bytes; itself where it is so.
+
+    A device with memory of its own gets no elements that lie between those of A.
+    """
+    distinct = compact(A)
+    address = A.__array_interface__["data"][0]
+    whole = all(step % A.itemsize == 0 for step in (address, *A.strides))  # complex numbers are vectors to OpenCL
+    spread = 1 + sum((n - 1) * abs(stride) for n, stride in zip(distinct.shape, _strides_of(distinct), strict=True))
+    most = device.largest // A.itemsize if device.is_processor else distinct.size
+    if not A.dtype.isnative or not whole or (distinct.size and spread > most):
+        distinct = distinct.astype(A.dtype.newbyteorder("="), order="K", copy=True)
+    return np.broadcast_to(distinct, A.shape)
+
+
+def _memory_of(a: Array) -> tuple[Array, int]:
+    """The memory that an array lies in, as a flat one, and the index of its first element there."""
+    if a.size == 0:
+        return a.reshape(-1), 0
+    spans = [(length - 1) * stride // a.itemsize for length, stride in zip(a.shape, a.strides, strict=True)]
+    start = -sum(span for span in spans if span < 0)
+    lowest = a[tuple(slice(-1, None) if span < 0 else slice(0, 1) for span in spans)]
+    length = 1 + sum(map(abs, spans))
+    return np.lib.stride_tricks.as_strided(lowest, (length,), (a.itemsize,)), start

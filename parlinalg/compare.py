@@ -81,6 +81,8 @@ class _Contender(NamedTuple):
     name: str
     workers: int
     calls: tuple[Call, ...]  # with the matrix in place; and, of a backend, with placing it
+    device: str = ""
+    bandwidth: float | None = None  # of its device
 
 
 def compare(
@@ -277,7 +279,9 @@ class _Race:
             options = {}  # as users call it; only this form has a short cut for small products
         one_shot = partial(matvec, A, x, **options)
         one_shot()  # so that a backend without room for another copy of the matrix says so now
-        return _Contender(name, placed.stats().workers, (partial(placed.matvec, x), one_shot))
+        used = explain(A, x, **options).backend
+        calls = partial(placed.matvec, x), one_shot
+        return _Contender(name, placed.stats().workers, calls, used.device_name, used.bandwidth())
 
     def _workers(self, name: str) -> int | None:
         backend = self.backends[name]
@@ -351,8 +355,9 @@ def _row(
         seconds=seconds,
         seconds_with_placing=with_placing,
         gigabytes_per_second=nbytes / seconds / 1e9,
-        share_of_bandwidth=nbytes / seconds / bandwidth,
+        share_of_bandwidth=nbytes / seconds / (one.bandwidth or bandwidth),
         speedup=baseline / seconds,
         speedup_with_placing=baseline / with_placing,
         deviation=far,
+        device=one.device,
     )

@@ -26,10 +26,12 @@ class Row:
     seconds: float  # of ``operator(A) @ x``, with the matrix already in place
     seconds_with_placing: float  # of ``matvec(A, x)``, which places the matrix first where the backend has to
     gigabytes_per_second: float  # with the matrix in place
-    share_of_bandwidth: float  # of the measured read bandwidth, which a matrix that fits into a cache can exceed
+    share_of_bandwidth: float  # of the measured read bandwidth, which a matrix that fits into a cache can exceed; on
+    # a device with memory of its own, of the bandwidth of copies there
     speedup: float  # over ``numpy.matvec``, with the matrix in place
     speedup_with_placing: float
     deviation: float  # largest, in units of the error bound; above 1 the result is wrong
+    device: str = ""  # that a backend computes with, besides the processors of this host
 
     @property
     def agrees(self) -> bool:
@@ -60,6 +62,8 @@ def table(rows: Iterable[Row], unavailable: Mapping[str, str], bandwidth: float,
         "cache can exceed it.\nError: largest deviation from the exact product, in units of the error bound; "
         "above 1 the result is wrong."
     )
+    devices = dict.fromkeys(f"{row.backend} computes on {row.device}." for row in rows if row.device)
+    notes = "\n".join([*devices, notes])
     return Group(_measured(rows, widths, title), _missing(unavailable, widths), Text(notes, style="dim"))
 
 

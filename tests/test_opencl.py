@@ -331,7 +331,7 @@ def _resident_size() -> int:
 
 
 def test_the_example_measures() -> None:
-    example = Path(__file__).parents[1] / "docs" / "examples" / "opencl_speed.py"
+    example = Path(__file__).parents[1] / "docs" / "measurements" / "opencl.py"
     command = [sys.executable, str(example), "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr

@@ -121,6 +121,7 @@ class Backend(ABC):
     exact_products: bool = False  # whether it takes ``exact=True``
     rank: int = 0  # of this process, among those that make the same calls
     collective: bool = False  # whether every rank must make the same calls, in the same order
+    device_name: str = ""  # of what it computes with; "": the processors of this host
     _queue: ThreadPoolExecutor | None = None
     _queue_owner = 0  # process that made it
 
@@ -141,6 +142,15 @@ class Backend(ABC):
     def devices(cls) -> tuple[str, ...]:
         """Names of the devices that it can use besides the processor; asked only if it can run."""
         return ()
+
+    def bandwidth(self) -> float | None:
+        """Bytes per second that the memory of its device moves, measured; None: that of this host is what it uses.
+
+        Returns
+        -------
+        float or None
+        """
+        return None
 
     def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
         """None, or why it cannot run a call with this `plan`, for example ``"device 'X' has no float64"``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ __all__ = ["Device", "describe", "find"]
 SOURCES = Path(__file__).parent / "opencl"
 ALIGNMENT = 128  # bytes
 WORTH_ASKING = 1 << 20  # bytes, from which on the host is asked how much is left: it takes 0.1 ms
+COPIED = 1 << 28  # bytes, to see how fast memory is
 LOG = 2000  # characters of a build log that an error shows
 VARIABLE = "PYOPENCL_CTX"  # pyopencl's own: "platform:device", numbers or parts of names
 
@@ -106,6 +108,7 @@ class Device:
         self.cl = pyopencl
         self.opencl = chosen
         self.name = chosen.name.strip()
+        self.platform = chosen.platform.name.strip()
         self.context = pyopencl.Context([chosen]) if queue is None else queue.context
         self.queue = queue or pyopencl.CommandQueue(self.context, chosen)
         self.is_processor = bool(chosen.type & pyopencl.device_type.CPU)
@@ -197,6 +200,18 @@ class Device:
                 f"opencl: {nbytes} bytes were asked for on {self.name!r}; a buffer can have {self.largest}, and "
                 f"{int(room)} are available"
             )
+
+    def copy_bandwidth(self) -> float:
+        """Bytes per second that are read and written when a buffer is copied: the median of a few times."""
+        nbytes = min(COPIED, self.largest, self.memory // 4)
+        source, target = self.empty(nbytes), self.empty(nbytes)
+        seconds = []
+        for _ in range(6):
+            self.queue.finish()
+            start = time.perf_counter()
+            self.cl.enqueue_copy(self.queue, target, source, byte_count=nbytes).wait()
+            seconds.append(time.perf_counter() - start)
+        return 2 * nbytes / sorted(seconds[1:])[2]  # the first copy also makes the memory
 
     def _try(self, make: Any, nbytes: int, flags: int, **options: Any) -> Any:
         try:

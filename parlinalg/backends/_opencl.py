@@ -68,6 +68,13 @@ class OpenCL(Backend):
     def version(cls) -> str:
         return f"pyopencl {version('pyopencl')}"
 
+    @property
+    def device_name(self) -> str:  # type: ignore[override]
+        return f"{self.device.name} ({self.device.platform})"
+
+    def bandwidth(self) -> float | None:
+        return None if self.device.is_processor else self.device.copy_bandwidth()
+
     def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
         if plan.dtype.char in "gG":
             return "no OpenCL device computes in longdouble. Cast the operands, for example to float64"

@@ -63,6 +63,14 @@ def openmp_version():
     return openmp_version_().decode()
 
 
+def limit_of_openmp():
+    """How many threads OpenMP was told to use since it was loaded, for example by threadpoolctl; 0: nothing."""
+    return threads_told()
+
+
+threads_told()   # so that it knows what was there at first
+
+
 def table_address():
     """Where the table of kernels in use lies, for `_small`."""
     return <size_t>chosen

@@ -1,7 +1,7 @@
-"""The short cut of small calls: from the call to the kernel in compiled code.
+"""The short cut of plain calls: from the call to the kernel in compiled code.
 
-It serves products of one matrix and one vector of the same dtype, and sums of an array along one axis or all, in calls
-that say nothing else; every other call goes the general way, with the same result.
+It serves products of one matrix and one vector of the same dtype, and small sums of an array along one axis or all, in
+calls that say nothing else; every other call goes the general way, with the same result.
 """
 
 import functools
@@ -12,28 +12,85 @@ from cpython.contextvars cimport get_value
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdlib cimport getenv
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
 from parallel cimport (
     BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32, U64,
-    Addends, Kernels, Matrix, addends_of, dtype_of_number, matrix_of,
+    Addends, Kernels, Matrix, addends_of, dtype_of_number, matrix_of, seconds_now, threads_now,
 )
 
+from ._kernels import matvec as multiply_by_threads
 from ._kernels import table_address
 
 cnp.import_array()
 
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
-cdef Py_ssize_t most = 0, most_bool = 0, most_sum = 0   # elements of A, or of a
+cdef enum:
+    ROWS, COLUMNS, OTHER, LAYOUTS
+    MOST_STEPS = 24
+    BY_NUMPY = -1
+    UNKNOWN = -2
+
+cdef struct Step:
+    Py_ssize_t nbytes   # of A, below which it holds
+    int how             # number of threads, or BY_NUMPY, or UNKNOWN: the general way
+
+cdef Step steps[DTYPES][LAYOUTS][MOST_STEPS]   # by what A holds and how it lies
+cdef Py_ssize_t most_of_sum[DTYPES]            # bytes that one thread adds up
+cdef int host_limit = 1                        # threads that this host gives to a process
+cdef object multiply_by_numpy = None
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
 cdef object nothing_chosen = None
 cdef object zero = 0
 cdef int EVERY = MAX_DIMS   # stands for all axes
 cdef Py_ssize_t LET_OTHERS_RUN = 30000   # elements that take some microseconds: the GIL is released from then on
 
+cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
 
-def serve(Py_ssize_t elements, Py_ssize_t elements_bool, Py_ssize_t elements_sum, variable, default):
-    """Take products and sums of fewer than so many elements where the context variable has its default."""
-    global most, most_bool, most_sum, chosen, nothing_chosen
-    most, most_bool, most_sum, chosen, nothing_chosen = elements, elements_bool, elements_sum, variable, default
+
+threads_now()   # so that it knows what OpenMP had at first
+
+
+def serve(Py_ssize_t nbytes, variable, default, by_numpy):
+    """Take products and sums of fewer bytes, on one thread, where the context variable has its default."""
+    global chosen, nothing_chosen, multiply_by_numpy
+    chosen, nothing_chosen, multiply_by_numpy = variable, default, by_numpy
+    cdef int dtype, layout
+    for dtype in range(DTYPES):
+        most_of_sum[dtype] = nbytes
+        for layout in range(LAYOUTS):
+            steps[dtype][layout][0] = Step(nbytes, 1)
+            steps[dtype][layout][1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
+
+
+def take(int number, int layout, list ends, list how, Py_ssize_t sums, int threads):
+    """Take products of matrices of the dtype with this number that lie so, as the steps say.
+
+    How is a number of threads, or -1: by NumPy. And sums of fewer bytes than `sums`. `threads`: that a process may have.
+    """
+    global host_limit
+    cdef int dtype = dtype_of_number(number), k
+    host_limit = threads
+    most_of_sum[dtype] = sums
+    for k in range(min(len(ends), MOST_STEPS)):
+        steps[dtype][layout][k] = Step(ends[k], how[k])
+    if len(ends) > MOST_STEPS:
+        steps[dtype][layout][MOST_STEPS - 1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
+
+
+cdef int how_to_multiply(cnp.ndarray a, const Matrix *A) noexcept:
+    """What the steps say about this matrix; at most as many threads as there may be now."""
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(a), nbytes = A.m * A.n * size
+    cdef int layout = OTHER, k = 0
+    if cnp.PyArray_ISALIGNED(a) and not A.swapped:
+        layout = ROWS if A.cs == size or A.n == 1 else COLUMNS if A.rs == size else OTHER
+    while nbytes >= steps[A.dtype][layout][k].nbytes:
+        k += 1
+    cdef int how = steps[A.dtype][layout][k].how
+    if how > 1:
+        how = min(how, min(host_limit, threads_now()))
+    return how
 
 
 cdef bint is_auto():
@@ -49,19 +106,49 @@ cdef object product(cnp.ndarray a, cnp.ndarray b):
     if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_NDIM(b) != 1:
         return None
     cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True), y
-    if x.m != A.n or A.m * A.n >= (most_bool if A.dtype == BOOL else most) or A.dtype == DTYPES or not is_auto():
+    if A.dtype == DTYPES or x.m != A.n or not is_auto():
         return None
+    cdef int how = how_to_multiply(a, &A)
+    if how == UNKNOWN:
+        return None
+    if how == BY_NUMPY:
+        return multiply_by_numpy(a, b)
     cdef cnp.npy_intp m = A.m
     cdef cnp.ndarray result = cnp.PyArray_EMPTY(1, &m, number, 0)
+    if how > 1 or A.m * A.n >= LET_SIGNALS_COME:
+        multiply_by_threads(a, b, result, how)
+        return result
     y = matrix_of(result, True)
-    kernels.matvec(&A, &x, &y)
+    if A.m * A.n < LET_OTHERS_RUN:
+        kernels.matvec(&A, &x, &y)
+    else:
+        with nogil:
+            kernels.matvec(&A, &x, &y)
     return result
+
+
+cdef object dot(cnp.ndarray a, cnp.ndarray b):
+    """The dot product of two vectors, or None where the general way must be taken."""
+    cdef int number = cnp.PyArray_TYPE(a)
+    if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 1 or cnp.PyArray_NDIM(b) != 1:
+        return None
+    cdef Matrix x = matrix_of(a, True), A = matrix_of(b, True), y
+    if A.dtype >= C64 or x.m != A.m or A.m * cnp.PyArray_ITEMSIZE(b) >= steps[A.dtype][ROWS][0].nbytes:
+        return None
+    if not is_auto():
+        return None
+    A.n, A.cs, A.m, A.rs = A.m, A.rs, 1, 0
+    cdef cnp.ndarray result = cnp.PyArray_EMPTY(0, NULL, number, 0)
+    y = A
+    y.data, y.m, y.n, y.rs, y.cs, y.swapped = cnp.PyArray_BYTES(result), 1, 1, 0, 0, 0
+    kernels.matvec(&A, &x, &y)
+    return cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
 cdef object total(cnp.ndarray a, int axis):
     """The sum along an axis, or of all elements if that is EVERY; None where the general way must be taken."""
     cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number), ndim = cnp.PyArray_NDIM(a), k
-    if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE or cnp.PyArray_SIZE(a) >= most_sum:
+    if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE or cnp.PyArray_NBYTES(a) >= most_of_sum[dtype]:
         return None
     if not is_auto():
         return None
@@ -139,6 +226,80 @@ def short_cut_of_products(general):
         return general(A, x, out, dtype=dtype, exact=exact, backend=backend, workers=workers)
 
     return functools.update_wrapper(matvec, general)
+
+
+def short_cut_of_dots(general):
+    """`general`, a function with the signature of ``vecdot``, with the short cut before it."""
+
+    def vecdot(x, y, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
+        if (
+            type(x) is cnp.ndarray and type(y) is cnp.ndarray
+            and out is None and dtype is None and exact is False and backend is None and workers is None
+        ):
+            s = dot(x, y)
+            if s is not None:
+                return s
+        return general(x, y, out, dtype=dtype, exact=exact, backend=backend, workers=workers)
+
+    return functools.update_wrapper(vecdot, general)
+
+
+def short_cut_of_vecmats(general):
+    """`general`, a function with the signature of ``vecmat``, with the short cut before it."""
+
+    def vecmat(x, A, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
+        if (
+            type(A) is cnp.ndarray and type(x) is cnp.ndarray and cnp.PyArray_NDIM(A) == 2
+            and out is None and dtype is None and exact is False and backend is None and workers is None
+            and not cnp.PyArray_ISCOMPLEX(x)
+        ):
+            y = product(cnp.PyArray_Transpose(A, NULL), x)
+            if y is not None:
+                return y
+        return general(x, A, out, dtype=dtype, exact=exact, backend=backend, workers=workers)
+
+    return functools.update_wrapper(vecmat, general)
+
+
+cdef class Counts:
+    """What an operator has done; and the matrix, where small products of it are done here."""
+
+    cdef public Py_ssize_t calls
+    cdef public double seconds
+    cdef public object at_hand   # ndarray, or None
+
+
+cdef class SmallProducts:
+    """The short cut of operators: ``self @ x`` of a small matrix that lies in this process."""
+
+    cdef public Counts counts
+    cdef public object view   # of counts.at_hand: the matrix of this very operator, or None
+
+    cdef object multiply_small(self, x):
+        """The product, or None."""
+        cdef Matrix A, b, y
+        cdef cnp.ndarray a, result
+        cdef cnp.npy_intp m
+        if type(x) is not cnp.ndarray or self.view is None or self.counts.at_hand is None:
+            return None
+        if cnp.PyArray_NDIM(x) != 1 or cnp.PyArray_TYPE(x) != cnp.PyArray_TYPE(self.view):
+            return None
+        a = self.view
+        A, b = matrix_of(a, False), matrix_of(x, True)
+        if A.dtype == DTYPES or b.m != A.n or A.m * A.n * cnp.PyArray_ITEMSIZE(a) >= steps[A.dtype][ROWS][0].nbytes:
+            return None
+        m = A.m
+        result = cnp.PyArray_EMPTY(1, &m, cnp.PyArray_TYPE(a), 0)
+        y = matrix_of(result, True)
+        cdef double start = seconds_now()
+        kernels.matvec(&A, &b, &y)
+        self.counts.calls += 1
+        self.counts.seconds += seconds_now() - start
+        return result
+
+    def __matmul__(self, x):
+        y = self.multiply_small(x)
+        return self.multiply_any(x) if y is None else y
 
 
 def short_cut_of_sums(general):

@@ -92,6 +92,12 @@ cdef extern from "arrays.h" nogil:
     int dtype_of_number(int number)
 
 
+cdef extern from "threads.h" nogil:
+    int threads_now()
+    int threads_told "threads_told"()
+    double seconds_now()
+
+
 cdef inline Addends addends_of(cnp.ndarray a, int loop) noexcept:
     """An array, of which nothing is kept."""
     cdef Addends addends

@@ -4,11 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import _load  # noqa: F401  first: it loads what the others import
-from .api import explain, matvec, vecdot, vecmat
+from .api import matvec, vecdot, vecmat
 from .compare import Comparison, compare
 from .dispatch import set_backend
 from .distributed import DistributedArray
 from .errors import BackendError, BackendUnavailable, ClosedError, ParlinalgError
+from .explaining import Explanation, explain
 from .operators import Operator
 from .partial import PartialSum
 from .placing import operator
@@ -19,6 +20,7 @@ from .workers import default_workers
 if TYPE_CHECKING:
     from .taskmap import TaskError, TaskMap
     from .tasks import pmap
+    from .tuning import tune
 
 __version__ = "0.1.0"
 
@@ -29,6 +31,7 @@ __all__ = [
     "ClosedError",
     "Comparison",
     "DistributedArray",
+    "Explanation",
     "Operator",
     "ParlinalgError",
     "PartialSum",
@@ -43,12 +46,13 @@ __all__ = [
     "pmap",
     "psum",
     "set_backend",
+    "tune",
     "vecdot",
     "vecmat",
 ]
 
 # What needs subprocesses and sockets is loaded on first use.
-_LATER = {"TaskError": "taskmap", "TaskMap": "taskmap", "pmap": "tasks"}
+_LATER = {"TaskError": "taskmap", "TaskMap": "taskmap", "pmap": "tasks", "tune": "tuning"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from . import _small
 from ._kernels import ieee754
 from .backends._base import Backend
 from .device_arrays import multiply_there
-from .dispatch import Choice, choose, collective, engage
+from .dispatch import Choice, collective, engage, wants_exact
+from .model import layout_of
 from .operands import Operand, as_dtype, as_operand, check_out, is_there, may_overlap
 from .plan import MatvecPlan, plan_matvec, plan_vecdot, plan_vecmat
 from .split import pieces
 
-__all__ = ["explain", "matvec", "vecdot", "vecmat"]
+__all__ = ["matvec", "vecdot", "vecmat"]
 
 Array = NDArray[Any]
 
@@ -104,11 +105,11 @@ def matvec(
     there = is_there(A) or is_there(x)
     A = as_operand("matvec", "A", A, there=there)
     x = as_operand("matvec", "x", x, there=there)
-    plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, as_dtype("matvec", dtype), bool(exact))
+    plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, as_dtype("matvec", dtype), wants_exact(exact))
     if there:
         product: Array = multiply_there("matvec", plan, A, x, backend, others=out is not None)
         return product
-    choice = engage("matvec", plan, backend, workers, (A.dtype, x.dtype))
+    choice = engage("matvec", plan, backend, workers, (A.dtype, x.dtype), layout=layout_of(A))
     if out is None:
         out = np.empty(plan.shape, plan.dtype)
         _multiply(plan, choice, A, x, out)
@@ -150,6 +151,7 @@ def _call(plan: MatvecPlan, choice: Choice, A: Array, x: Array, out: Array) -> N
         choice.backend.matvec(A, x, out, choice.workers)
 
 
+@_small.short_cut_of_vecmats
 @collective
 def vecmat(
     x: Operand,
@@ -185,15 +187,16 @@ def vecmat(
     there = is_there(x) or is_there(A)
     x = as_operand("vecmat", "x", x, there=there)
     A = as_operand("vecmat", "A", A, there=there)
-    plan = plan_vecmat(x.shape, x.dtype, A.shape, A.dtype, as_dtype("vecmat", dtype), bool(exact))
+    plan = plan_vecmat(x.shape, x.dtype, A.shape, A.dtype, as_dtype("vecmat", dtype), wants_exact(exact))
     if there:
         product: Array = multiply_there("vecmat", plan, A, x, backend, others=out is not None)
         return product
-    choice = engage("vecmat", plan, backend, workers, (x.dtype, A.dtype))
+    choice = engage("vecmat", plan, backend, workers, (x.dtype, A.dtype), layout=layout_of(A.mT))
     given = np.empty(plan.shape, plan.dtype) if out is None else out
     return _multiply_into("vecmat", plan, choice, A.mT, _conjugate(x), given)
 
 
+@_small.short_cut_of_dots
 @collective
 def vecdot(
     x: Operand,
@@ -232,7 +235,7 @@ def vecdot(
     there = is_there(x) or is_there(y)
     x = as_operand("vecdot", "x", x, there=there)
     y = as_operand("vecdot", "y", y, there=there)
-    plan = plan_vecdot(x.shape, x.dtype, y.shape, y.dtype, as_dtype("vecdot", dtype), bool(exact))
+    plan = plan_vecdot(x.shape, x.dtype, y.shape, y.dtype, as_dtype("vecdot", dtype), wants_exact(exact))
     if there:
         row = y.reshape(1, -1) if y.ndim == 1 else y
         result = multiply_there("vecdot", plan, row, x, backend, others=out is not None)
@@ -248,19 +251,3 @@ def vecdot(
 
 def _conjugate(x: Array) -> Array:
     return x.conj() if x.dtype.kind == "c" else x
-
-
-def explain(A: ArrayLike, x: ArrayLike, *, backend: str | Backend | None = None, workers: int | None = None) -> Choice:
-    """Who would compute ``matvec(A, x)``, with how many workers, and why; nothing is computed.
-
-    Parameters are those of `matvec`, and so is what is raised.
-
-    Examples
-    --------
-    >>> import parlinalg
-    >>> print(parlinalg.explain([[1.0, 2.0]], [1.0, 1.0], backend="numpy"))
-    numpy, 1 worker: asked for
-    """
-    A = as_operand("matvec", "A", A)
-    x = as_operand("matvec", "x", x)
-    return choose(plan_matvec(A.shape, A.dtype, x.shape, x.dtype), backend, workers)

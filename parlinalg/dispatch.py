@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
-from functools import wraps
+from functools import cache, wraps
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, cast
 
@@ -14,9 +16,12 @@ import numpy as np
 from . import _small
 from .backends._base import Backend
 from .errors import BackendUnavailable
+from .model import SMALLEST, Model, kind_of
 from .plan import MatvecPlan, SumPlan
+from .probe import scaled_to_this_host
+from .profiles import builtin, default_path, stored
 from .registry import backend_class, default_instance, usable
-from .workers import default_workers, resolve_workers
+from .workers import default_workers, host_limit, ranks_of_job, resolve_workers
 
 if TYPE_CHECKING:
     from .backends._mpi import MPI
@@ -27,23 +32,21 @@ __all__ = [
     "choose",
     "collective",
     "count_workers",
+    "current_model",
     "engage",
+    "kind_of_plan",
     "set_backend",
     "tell",
+    "use_model",
+    "wants_exact",
     "with_ranks",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Elements of A below which a parallel region costs more than it saves (docs: measurements, "where threads pay").
-SERIAL_MATVEC = 200_000
-SERIAL_BOOL = 8_000_000  # a row of bool ends at its first true, most often after a few elements
-SERIAL_EXACT = 50_000  # of exact products
-SERIAL_SUM = 300_000
-
 
 class Choice(NamedTuple):
-    """What ``explain`` returns: who computes a call, and why."""
+    """Who computes a call, and why."""
 
     backend: Backend
     workers: int
@@ -54,9 +57,25 @@ class Choice(NamedTuple):
         return f"{self.backend.name}, {self.workers} worker{plural}: {self.reason}"
 
 
-_NOTHING: tuple[str | Backend | None, int | None] = (None, None)
+LOGGER = "parlinalg.dispatch"
+LAYOUTS = ("rows", "columns", "other")  # in the order of `_small`
+BY_NUMPY = -1  # as there
+DTYPES = "?bBhHiIlLqQefdFD"
+
+_models: list[Model] = []  # one, or none so far
+_model_lock = Lock()
+
+
+class _Default(NamedTuple):
+    """What `set_backend` was told."""
+
+    backend: str | Backend | None = None
+    workers: int | None = None
+    deterministic: bool = False
+
+
+_NOTHING = _Default()
 _default = ContextVar("parlinalg_backend", default=_NOTHING)
-_small.serve(SERIAL_MATVEC, SERIAL_BOOL, SERIAL_SUM, _default, _NOTHING)
 
 
 class set_backend:  # noqa: N801  a function to its users
@@ -71,6 +90,9 @@ class set_backend:  # noqa: N801  a function to its users
         A name, ``"auto"``, or an instance of a class in `parlinalg.backends`, such as ``Process(workers=2)``.
     workers : int, optional
         Number of workers of calls that name neither a backend nor a number. None: the backend's own.
+    deterministic : bool
+        Let products have the same bits on every backend, for every number of workers and in every layout: as if
+        all of them said ``exact=True``. Sums have them anyway.
 
     Raises
     ------
@@ -87,11 +109,13 @@ class set_backend:  # noqa: N801  a function to its users
     array([3, 7])
     """
 
-    def __init__(self, backend: str | Backend, workers: int | None = None) -> None:
+    def __init__(
+        self, backend: str | Backend = "auto", workers: int | None = None, *, deterministic: bool = False
+    ) -> None:
         chosen = _instance(backend)
         if workers is not None:
             resolve_workers(workers, (default_instance(_auto_name()) if chosen is None else chosen).capacity)
-        self._token: Token[tuple[str | Backend | None, int | None]] = _default.set((backend, workers))
+        self._token: Token[_Default] = _default.set(_Default(backend, workers, bool(deterministic)))
 
     def __enter__(self) -> set_backend:
         return self
@@ -100,8 +124,10 @@ class set_backend:  # noqa: N801  a function to its users
         _default.reset(self._token)
 
 
-def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: int | None) -> Choice:
-    """Choose for one call; the arguments are those of the public functions.
+def choose(
+    plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: int | None, layout: str = "rows"
+) -> Choice:
+    """Choose for one call; the arguments are those of the public functions, and what `layout_of` says of the matrix.
 
     Raises
     ------
@@ -115,7 +141,7 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
     backend, workers, reason = _asked_for(backend, workers)
     chosen = _instance(backend)
     if chosen is None:
-        return _auto(plan, workers)
+        return _auto(plan, workers, layout)
     refusal = chosen.refusal(plan)
     if refusal is not None:
         raise BackendUnavailable(f"backend {chosen.name!r} cannot run this call: {refusal}")
@@ -125,7 +151,7 @@ def choose(plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: i
 def _asked_for(backend: str | Backend | None, workers: int | None) -> tuple[str | Backend, int | None, str]:
     if backend is not None:
         return backend, workers, "asked for"
-    backend, set_workers = _default.get()
+    backend, set_workers, _ = _default.get()
     workers = set_workers if workers is None else workers
     if backend is not None:
         return backend, workers, "chosen by set_backend"
@@ -137,6 +163,11 @@ def asked_for(backend: str | Backend | None) -> str | Backend:
     return _asked_for(backend, None)[0]
 
 
+def wants_exact(exact: bool) -> bool:
+    """Whether each element of a product is to be rounded once: the caller says so, or `set_backend` did."""
+    return bool(exact) or _default.get().deterministic
+
+
 def engage(
     function: str,
     plan: MatvecPlan | SumPlan,
@@ -144,12 +175,14 @@ def engage(
     workers: int | None,
     dtypes: Sequence[np.dtype],
     *details: object,
+    layout: str = "rows",
 ) -> Choice:
     """`choose`, and let the ranks of the backend, if it has any, agree that they make the same call.
 
     `dtypes` are those of the operands; `details` decide about the steps of the `function`, besides the plan.
     """
-    choice = choose(plan, backend, workers)
+    choice = choose(plan, backend, workers, layout)
+    _log(function, plan, choice)
     if choice.backend.collective:
         given = ", ".join([*(str(dtype.newbyteorder("=")) for dtype in dtypes), *map(str, details)])
         choice.backend.agree(f"{function} of {given}: {plan}, {choice.workers} workers")
@@ -215,24 +248,88 @@ def _auto_name() -> str:
     return "openmp" if usable("openmp") else "numpy"
 
 
-def _auto(plan: MatvecPlan | SumPlan, workers: int | None) -> Choice:
+def _auto(plan: MatvecPlan | SumPlan, workers: int | None, layout: str) -> Choice:
     if _auto_name() == "numpy":
         return Choice(default_instance("numpy"), 1, f"backend 'openmp' cannot run here: {_why_not_openmp()}")
     openmp = default_instance("openmp")
     if workers is not None:
         return Choice(openmp, count_workers(openmp, workers), "so many workers were asked for")
-    limit = _serial_limit(plan)
-    if plan.elements < limit:
-        return Choice(openmp, 1, f"{plan.elements} elements, below {limit}: threads would cost more than they save")
-    return Choice(openmp, count_workers(openmp, None), f"{plan.elements} elements, {limit} or more: threads pay")
+    model, kind, nbytes = current_model(), kind_of_plan(plan, layout), plan.elements * plan.itemsize
+    best = model.choose(kind, nbytes)
+    seconds = model.predict(kind, nbytes)[best]
+    reason = f"{seconds * 1e6:.3g} us predicted for {nbytes} bytes of {kind!r}; measurements {model.source}"
+    if best.backend == "numpy":
+        return Choice(_blas(), 1, f"{reason}. BLAS has threads of its own")
+    return Choice(openmp, min(best.workers, count_workers(openmp, None)), reason)
 
 
-def _serial_limit(plan: MatvecPlan | SumPlan) -> int:
+@cache
+def _blas() -> Backend:
+    """NumPy without its reports, which would come or not by the size of a product."""
+    return backend_class("numpy")(reports=False)  # type: ignore[call-arg]
+
+
+def _multiply_by_blas(A: Any, x: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.dot(A, x)
+
+
+def kind_of_plan(plan: MatvecPlan | SumPlan, layout: str) -> str:
+    """What `Model` calls it."""
     if isinstance(plan, SumPlan):
-        return SERIAL_SUM
-    if plan.exact:
-        return SERIAL_EXACT
-    return SERIAL_BOOL if plan.dtype.kind == "b" else SERIAL_MATVEC
+        return kind_of("sum", plan.given, layout)
+    return kind_of("exact" if plan.exact else "matvec", plan.dtype, layout)
+
+
+def current_model() -> Model:
+    """The profile of this host; without one, what is built in, as a probe of some milliseconds scales it.
+
+    Found when it is needed first. Ranks of MPI do not probe, so that they choose alike.
+    """
+    with _model_lock:
+        if not _models:
+            model = stored(default_path())
+            if model is None:
+                model = builtin()
+                if ranks_of_job() == 1:
+                    model = scaled_to_this_host(model, default_workers())
+            _use(model)
+        return _models[0]
+
+
+def use_model(model: Model) -> None:
+    """Choose by this model from now on."""
+    with _model_lock:
+        _use(model)
+
+
+def _use(model: Model) -> None:
+    _models[:] = [model]
+    for character in DTYPES:
+        dtype = np.dtype(character)
+        sums = model.steps(kind_of("sum", dtype, "rows"))[0].nbytes
+        for number, layout in enumerate(LAYOUTS):
+            steps = model.steps(kind_of("matvec", dtype, layout))
+            ends = [min(step.nbytes, sys.maxsize) for step in steps]
+            how = [BY_NUMPY if step.candidate.backend == "numpy" else step.candidate.workers for step in steps]
+            _small.take(dtype.num, number, [int(end) for end in ends], how, int(min(sums, sys.maxsize)), host_limit())
+
+
+def _log(function: str, plan: MatvecPlan | SumPlan, choice: Choice) -> None:
+    logging = sys.modules.get("logging")  # who has not imported it has not asked for anything
+    if logging is not None:
+        logger = logging.getLogger(LOGGER)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s of %s: %s", function, plan, choice)
+
+
+def _renew_lock() -> None:
+    global _model_lock
+    _model_lock = Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it
+_small.serve(SMALLEST, _default, _NOTHING, _multiply_by_blas)
 
 
 def _why_not_openmp() -> str | None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._small import Counts, SmallProducts
 from .backends._base import Resident
 from .dispatch import Choice
 from .distributed import DistributedArray
@@ -42,19 +43,18 @@ class Stats:
         return self.calls * self.bytes_placed / self.seconds / 1e9 if self.seconds else 0.0
 
 
-class Account:
+class Account(Counts):
     """Places a matrix, counts what its views do, and closes it once."""
 
     def __init__(self, A: Array, choice: Choice, exact: bool, place: Callable[[], Resident]) -> None:
         self.choice = choice
         self.exact = exact
         self.nbytes = A.nbytes
-        self.calls = 0
-        self.seconds = 0.0
         self._resident: Resident | None = None  # stays so where placing fails
         start = time.perf_counter()
         self._resident = place()
         self.seconds_placing = time.perf_counter() - start
+        self.at_hand = self._resident.at_hand if not exact else None
 
     @property
     def resident(self) -> Resident:
@@ -63,7 +63,7 @@ class Account:
         return self._resident
 
     def close(self) -> None:
-        resident, self._resident = self._resident, None
+        resident, self._resident, self.at_hand = self._resident, None, None
         if resident is not None:
             resident.close()
 
@@ -85,7 +85,7 @@ def _tells(method: Method) -> Method:
     return cast(Method, call)
 
 
-class Operator:
+class Operator(SmallProducts):
     """A matrix on the workers of a backend; made by `operator`.
 
     Has ``shape``, ``dtype``, ``matvec``, ``rmatvec``, ``matmat`` and ``rmatmat``, which is what
@@ -95,7 +95,8 @@ class Operator:
     __array_ufunc__ = None  # so that ``array @ operator`` comes to __rmatmul__
 
     def __init__(self, account: Account, shape: tuple[int, int], dtype: np.dtype, form: str = "A") -> None:
-        self._account = account
+        self._account = self.counts = account
+        self.view = _view_of(account.at_hand, form)
         self._form = form  # "A", "A.T", "A.H" or "conj(A)"
         self.shape = shape
         self.dtype = dtype
@@ -174,7 +175,8 @@ class Operator:
         """The conjugate transpose, as a view of the same placed matrix."""
         return self._view({"A": "A.H", "A.H": "A", "A.T": "conj(A)", "conj(A)": "A.T"}, self.shape[::-1])
 
-    def __matmul__(self, other: ArrayLike | DistributedArray) -> Any:
+    def multiply_any(self, other: ArrayLike | DistributedArray) -> Any:
+        """``self @ other``, where `SmallProducts` has no short cut for it."""
         if isinstance(other, DistributedArray):
             return self.matmat(other) if other.ndim == 2 else self.matvec(other)
         array = _at_most_matrix("the right operand", other)
@@ -281,6 +283,13 @@ class Operator:
     def _count(self, start: float, calls: int) -> None:
         self._account.calls += calls
         self._account.seconds += time.perf_counter() - start
+
+
+def _view_of(A: Array | None, form: str) -> Array | None:
+    """The array whose products those of an operator are, if there is one."""
+    if A is None or (A.dtype.kind == "c" and form in ("A.H", "conj(A)")):
+        return None
+    return A.T if form in ("A.T", "A.H") else A
 
 
 def _at_most_matrix(name: str, other: ArrayLike) -> Array:

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .backends._base import Backend
 from .device_arrays import backend_of
-from .dispatch import Choice, collective, engage, with_ranks
+from .dispatch import Choice, collective, engage, wants_exact, with_ranks
+from .model import layout_of
 from .operands import Operand, as_operand, is_there
 from .operators import Account, Operator
 from .plan import MatvecPlan, plan_matvec
@@ -131,8 +132,11 @@ def operator(
     elif type(matrix) is not np.memmap:
         matrix = as_operand("operator", "A", matrix)
     as_operand("operator", "A", matrix, there=True)
-    choice = engage("operator", _plan("operator", "A", matrix, exact), backend, workers, (matrix.dtype,))
-    account = Account(matrix, choice, bool(exact), lambda: choice.backend.place(matrix, choice.workers))
+    exact = wants_exact(exact)
+    choice = engage(
+        "operator", _plan("operator", "A", matrix, exact), backend, workers, (matrix.dtype,), layout=layout_of(matrix)
+    )
+    account = Account(matrix, choice, exact, lambda: choice.backend.place(matrix, choice.workers))
     return Operator(account, (matrix.shape[0], matrix.shape[1]), matrix.dtype.newbyteorder("="))
 
 

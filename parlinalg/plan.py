@@ -49,6 +49,11 @@ class MatvecPlan:
         """Multiplications to do."""
         return math.prod(self.batch) * self.m * self.n
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element of A as it is multiplied."""
+        return self.dtype.itemsize
+
 
 @dataclass(frozen=True, slots=True)
 class SumPlan:
@@ -60,6 +65,12 @@ class SumPlan:
     dtype: np.dtype  # of the result
     cast: np.dtype | None  # what each element is cast to before it is added, or None
     elements: int  # how many are added up
+    given: np.dtype  # of a, in native byte order
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element of a."""
+        return self.given.itemsize
 
     @property
     def states(self) -> np.dtype:
@@ -198,7 +209,7 @@ def plan_sum(
     else:
         out_shape = tuple(shape[i] for i in kept)
     cast = None if _sums_as_it_is(native, result) else result
-    return SumPlan((*kept, *summed), len(kept), out_shape, result, cast, math.prod(shape))
+    return SumPlan((*kept, *summed), len(kept), out_shape, result, cast, math.prod(shape), native)
 
 
 def dtype_of_sum(function: str, name: str, dtype: np.dtype) -> np.dtype:

@@ -112,7 +112,9 @@ def psum(
         check_out("psum", out, plan.shape, plan.dtype)
     target = _rounding_dtype(plan, out if dtype is None else None)
     addend = _initial(initial, np.promote_types(plan.dtype, target))
-    choice = engage("psum", plan, backend, workers, (a.dtype, target), mask is not None, bool(addend))
+    choice = engage(
+        "psum", plan, backend, workers, (a.dtype, target), mask is not None, bool(addend), layout=_layout(a)
+    )
     if out is not None and out.dtype == target and not may_overlap(out, a, *(() if mask is None else (mask,))):
         result = out.view(np.ndarray)
     else:
@@ -129,6 +131,10 @@ def _sum_of_distributed(a: DistributedArray, axis: Any, dtype: DTypeLike | None,
     if any(others) or _axis(axis) not in (None, *((0, -1) if a.ndim == 1 else ())):
         raise ValueError("psum: a is a DistributedArray, of which all elements are summed; pass nothing else but dtype")
     return a.sum(dtype)
+
+
+def _layout(a: Array) -> str:
+    return "rows" if a.flags.forc and a.flags.aligned and a.dtype.isnative else "other"
 
 
 def _axis(axis: Any) -> int | tuple[int, ...] | None:

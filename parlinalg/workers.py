@@ -6,10 +6,13 @@ import math
 import operator
 import os
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import SupportsIndex
+
+from . import _kernels
 
 __all__ = [
     "MOST_THREADS",
@@ -17,6 +20,7 @@ __all__ = [
     "cpu_count",
     "cpu_quota",
     "default_workers",
+    "host_limit",
     "ranks_of_job",
     "resolve_workers",
 ]
@@ -32,6 +36,9 @@ RANKS_ON_NODE = (
 
 # Set by Open MPI, MPICH and MVAPICH2: the ranks of this job on all nodes.
 RANKS_OF_JOB = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+
+# Set by pytest-xdist: processes that run tests side by side.
+TEST_WORKERS = ("PYTEST_XDIST_WORKER_COUNT",)
 
 _INTEGER = re.compile(r"-?[1-9][0-9]{0,8}")
 _THREADS = re.compile(r"\s*0*([1-9][0-9]{0,8})\s*(,\s*0*[1-9][0-9]{0,8}\s*)*")  # one per level of nesting
@@ -55,9 +62,11 @@ def default_workers() -> int:
     The environment variable ``PARLINALG_WORKERS`` if it is set: a positive number, or a negative one that is counted
     from the number of CPUs. Otherwise the least of
 
-    - the CPUs in the affinity mask of this process,
+    - the CPUs in the affinity mask of this process, divided by the workers of pytest-xdist, or by those that
+      multiprocessing started beside this one, if it is one of them,
     - the CPU quota of its container (control groups, version 1 and 2), rounded up,
     - ``OMP_NUM_THREADS``, its first number; ignored if malformed, as by OpenMP itself,
+    - what OpenMP was told in this process, for example by threadpoolctl,
     - the CPUs of this node, or the quota, divided by the MPI ranks of this job on this node,
 
     and at least 1.
@@ -81,7 +90,12 @@ def default_workers() -> int:
     asked = os.environ.get("PARLINALG_WORKERS")
     if asked is not None:
         return _parse(asked)
-    return min(cpu_count(), _limit_of_host())
+    return min(host_limit(), _kernels.limit_of_openmp() or MOST_THREADS)
+
+
+def host_limit() -> int:
+    """The same, but for what was asked for or OpenMP was told."""
+    return min(max(1, cpu_count() // _sharers()), _fixed_limit())
 
 
 def resolve_workers(workers: SupportsIndex, capacity: int | None) -> int:
@@ -134,10 +148,32 @@ def _accepted(cpus: int) -> str:
 
 
 @cache
-def _limit_of_host() -> int:
+def _fixed_limit() -> int:
     """The least of what does not change while a process runs."""
     cpus = math.ceil(min(os.cpu_count() or 1, cpu_quota()))
     return max(1, min(cpus // _ranks_on_node(), _openmp_threads(cpus)))
+
+
+def _sharers() -> int:
+    """Processes that share the affinity mask with this one, and compute at the same time."""
+    return _first_count(TEST_WORKERS) * _siblings()
+
+
+def _siblings() -> int:
+    """Worker processes, this one included, that multiprocessing has started beside each other; 1 elsewhere."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is None or multiprocessing.parent_process() is None:
+        return 1
+    parent = os.getppid()
+    children = _read(Path(f"/proc/{parent}/task/{parent}/children")).split()
+    own = _server(os.getpid())  # a worker of the fork server looks like that itself
+    return max(1, sum(_server(child) in ("", own) for child in children))
+
+
+def _server(process: int | str) -> str:
+    """What a process serves multiprocessing as, if it is no worker."""
+    command = _read(Path("/proc", str(process), "cmdline"))
+    return next((name for name in ("resource_tracker", "forkserver") if name in command), "")
 
 
 def _ranks_on_node() -> int:

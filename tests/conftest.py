@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from parlinalg.dispatch import use_model
+from parlinalg.profiles import builtin
 from parlinalg.registry import names, usable
 
 if sys.version_info >= (3, 11):
@@ -44,6 +46,7 @@ def _install_toy_backend(site: Path) -> None:
 
 
 _install_toy_backend(Path(_site.name))
+use_model(builtin())  # neither the user's own profile, nor what a probe finds
 
 
 @pytest.fixture(params=[name for name in names() if usable(name)])

@@ -278,7 +278,7 @@ def test_psum_does_not_report_what_cancels(backend: str) -> None:
 
 def test_explain_takes_and_refuses_what_matvec_does() -> None:
     choice = parlinalg.explain(A.tolist(), X, backend="numpy")
-    assert str(choice) == "numpy, 1 worker: asked for"
+    assert str(choice).splitlines()[0] == "numpy, 1 worker: asked for"
     with pytest.raises(ValueError, match=re.escape("x has shape (3,)")):
         parlinalg.explain(A, np.ones(3))
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import parlinalg
 from parlinalg import api, matvec, psum, set_backend
 from parlinalg.backends import NumPy
-from parlinalg.dispatch import SERIAL_MATVEC
 from parlinalg.testing.checks import require_close, require_same_bits, unchanged
 from parlinalg.testing.oracle import exact_matvec
 from parlinalg.testing.strategies import (
@@ -38,9 +37,9 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     choose = vars(api)["engage"]
 
-    def noting(*arguments: Any) -> Any:
+    def noting(*arguments: Any, **options: Any) -> Any:
         calls.append("general")
-        return choose(*arguments)
+        return choose(*arguments, **options)
 
     monkeypatch.setattr(api, "engage", noting)
     monkeypatch.delenv("PARLINALG_BACKEND", raising=False)
@@ -111,10 +110,18 @@ def test_memory_that_was_used_before_does_not_leak_in(n: int, dtype: np.dtype) -
 # When it must step aside
 
 
-def test_large_products_go_the_general_way(entered: list[str]) -> None:
-    n = int(SERIAL_MATVEC**0.5) + 1
-    matvec(np.ones((n, n)), np.ones(n))
-    assert entered == ["general"]
+@pytest.mark.parametrize("n", [200, 700, 2500])
+@pytest.mark.parametrize("dtype", ["f8", "c8", "i4", "?"])
+def test_large_plain_products_take_the_short_cut_too(entered: list[str], n: int, dtype: str) -> None:
+    A, x = np.ones((n, n), dtype), np.ones(n, dtype)
+    for matrix in (A, A.T, A[::-1]):
+        require_same_bits(matvec(matrix, x), np.full(n, n if dtype != "?" else 1, dtype))
+    assert entered == []
+
+
+def test_large_sums_go_the_general_way() -> None:
+    a = np.ones(3_000_000)
+    assert psum(a) == a.size
 
 
 def test_whatever_is_said_goes_the_general_way(entered: list[str]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
+import parlinalg
 from parlinalg import workers
 from parlinalg.workers import cpu_count, cpu_quota, default_workers, resolve_workers
 
@@ -24,7 +29,7 @@ Host = Callable[..., None]
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """Make this a host with so many CPUs, such an affinity mask, quota and environment."""
-    for name in ("PARLINALG_WORKERS", "OMP_NUM_THREADS", *workers.RANKS_ON_NODE):
+    for name in ("PARLINALG_WORKERS", "OMP_NUM_THREADS", *workers.RANKS_ON_NODE, *workers.TEST_WORKERS):
         monkeypatch.delenv(name, raising=False)
 
     def fake(cpus: int = 64, affinity: int = 64, quota: float = math.inf, **environment: str) -> None:
@@ -33,10 +38,10 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         monkeypatch.setattr(workers, "cpu_quota", lambda: quota)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        workers._limit_of_host.cache_clear()
+        workers._fixed_limit.cache_clear()
 
     yield fake
-    workers._limit_of_host.cache_clear()
+    workers._fixed_limit.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ CASES = {
     "ranks share the quota": Case({"quota": 8, "MPI_LOCALNRANKS": "4"}, 2),
     "ranks is a word": Case({"MPI_LOCALNRANKS": "many", "SLURM_NTASKS_PER_NODE": "0"}, 64),
     "the least of all": Case({"affinity": 9, "quota": 7, "OMP_NUM_THREADS": "8", "MPI_LOCALNRANKS": "1"}, 7),
+    "workers of pytest-xdist": Case({"affinity": 12, "PYTEST_XDIST_WORKER_COUNT": "4"}, 3),
+    "more of them than CPUs": Case({"affinity": 2, "PYTEST_XDIST_WORKER_COUNT": "4"}, 1),
     "PARLINALG_WORKERS wins": Case({"affinity": 2, "OMP_NUM_THREADS": "1", "PARLINALG_WORKERS": "5"}, 5),
     "PARLINALG_WORKERS, all": Case({"affinity": 6, "OMP_NUM_THREADS": "1", "PARLINALG_WORKERS": "-1"}, 6),
     "PARLINALG_WORKERS, one": Case({"affinity": 6, "PARLINALG_WORKERS": "-6"}, 1),
@@ -243,3 +250,44 @@ def test_garbage_means_no_limit(tmp_path: Path) -> None:
 def test_this_host_has_a_default() -> None:
     assert default_workers() >= 1
     assert cpu_quota() > 0
+
+
+# Others in this process, and beside it
+
+
+def test_threadpoolctl_is_respected(host: Host) -> None:
+    host()
+    with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+        assert default_workers() == 1
+        assert parlinalg.explain(np.ones((4000, 4000)), np.ones(4000)).workers == 1
+        assert parlinalg.matvec(np.ones((4000, 4000)), np.ones(4000)).tolist() == [4000.0] * 4000
+    assert default_workers() == 64
+
+
+def test_our_threads_are_known_to_threadpoolctl() -> None:
+    assert any(pool["user_api"] == "openmp" for pool in threadpoolctl.threadpool_info())
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_workers_of_multiprocessing_share_the_processors(method: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing, time
+            from concurrent.futures import ProcessPoolExecutor
+            from parlinalg import default_workers
+
+            def ask(number):
+                time.sleep(1)  # so that all of them are there
+                return default_workers()
+
+            if __name__ == "__main__":
+                with ProcessPoolExecutor(2, multiprocessing.get_context({method!r})) as pool:
+                    print(*pool.map(ask, range(2)))
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60)
+    share = max(1, default_workers() // 2)
+    assert done.stdout.split() == [str(share)] * 2, done.stderr

@@ -34,6 +34,7 @@ class Resident(ABC):
     It owns memory only: `x` and `out` have been checked, and the caller sees to it that a closed one is not used.
     """
 
+    at_hand: Array | None = None  # the matrix, where its small products may be done by anybody in this process
     distributed: DistributedResident | None = None  # the same matrix, for operands of which each rank has a part
 
     @abstractmethod
@@ -142,6 +143,17 @@ class Backend(ABC):
     def devices(cls) -> tuple[str, ...]:
         """Names of the devices that it can use besides the processor; asked only if it can run."""
         return ()
+
+    @classmethod
+    def tune_devices(cls) -> dict[str, dict[str, int]]:
+        """How work is best given to each of its devices, measured; `tune` keeps it with the profile of the host.
+
+        Returns
+        -------
+        dict of dict
+            By the name of the device, numbers by their names.
+        """
+        return {}
 
     def bandwidth(self) -> float | None:
         """Bytes per second that the memory of its device moves, measured; None: that of this host is what it uses.

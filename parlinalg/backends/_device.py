@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import BackendError, BackendUnavailable
 from ..exact import FLOAT_DIGITS
+from ..profiles import default_path, stored
 from ._base import Array
 from ._shared import host_room
 from ._vendors import REMEDY, broken, register
@@ -30,6 +31,7 @@ SOURCES = Path(__file__).parent / "opencl"
 ALIGNMENT = 128  # bytes
 WORTH_ASKING = 1 << 20  # bytes, from which on the host is asked how much is left: it takes 0.1 ms
 COPIED = 1 << 28  # bytes, to see how fast memory is
+MOST_RANGES = 1 << 16  # that a profile may ask for
 LOG = 2000  # characters of a build log that an error shows
 VARIABLE = "PYOPENCL_CTX"  # pyopencl's own: "platform:device", numbers or parts of names
 
@@ -91,6 +93,13 @@ class Settings(NamedTuple):
     groups_per_unit: int = 32  # that a compute unit has to choose from
     rows_side_by_side: int = 32  # that a group takes, where columns are contiguous
 
+    @classmethod
+    def of(cls, chosen: Any) -> Settings:
+        """What any device like this one can have."""
+        usual = cls()
+        most = 1 << (int(chosen.max_work_group_size).bit_length() - 1)
+        return cls(group=min(most, usual.group), rows_side_by_side=min(most, usual.rows_side_by_side))
+
 
 class Device:
     """A device, with a context, a queue, and the programs that were built for it.
@@ -116,15 +125,25 @@ class Device:
         self.units = int(chosen.max_compute_units)
         self.largest = int(chosen.max_mem_alloc_size)  # bytes of a buffer
         self.memory = int(chosen.global_mem_size)
-        self.settings = Settings()
-        most = 1 << (int(chosen.max_work_group_size).bit_length() - 1)
-        if most < self.settings.group:
-            self.settings = Settings(group=most, rows_side_by_side=min(most, self.settings.rows_side_by_side))
+        self.key = f"{self.platform}, {self.name}, {chosen.driver_version}"
+        self.settings = self._stored_settings() or Settings.of(chosen)
         self._programs: dict[tuple[tuple[str, ...], str], Any] = {}
         self.trials: dict[tuple[str, int], bool] = {}  # of the folds: see _device_sums
         self._lock = threading.Lock()
         self._kernels = threading.local()  # a kernel holds its arguments, so no two threads may share one
         self._process = os.getpid()
+
+    def _stored_settings(self) -> Settings | None:
+        """Those of the profile of this host, if they are possible."""
+        profile = stored(default_path())
+        found = None if profile is None else profile.devices.get(self.key)
+        if found is None or set(found) != set(Settings._fields):
+            return None
+        settings = Settings(**found)
+        least, most = min(settings), int(self.opencl.max_work_group_size)
+        powers = all(one & (one - 1) == 0 for one in (settings.group, settings.rows_side_by_side))
+        possible = least > 0 and settings.rows_side_by_side <= settings.group <= most and max(settings) <= MOST_RANGES
+        return settings if powers and possible else None
 
     @contextmanager
     def usable(self) -> Iterator[None]:

@@ -16,21 +16,32 @@ BLOCK_BYTES = 1 << 20  # of A, cast or aligned at a time where NumPy cannot take
 
 
 class NumPy(Backend):
-    """``numpy.matvec`` behind the same call: what every other backend is held against. Always there."""
+    """``numpy.matvec`` behind the same call: what every other backend is held against. Always there.
+
+    Parameters
+    ----------
+    reports : bool
+        Whether products report overflow and invalid operations as ``numpy.errstate`` says.
+    """
 
     name = "numpy"
     capacity = 1
     exact_products = True
+
+    reports = True
+
+    def __init__(self, *, reports: bool = True) -> None:
+        self.reports = reports
 
     @classmethod
     def version(cls) -> str:
         return f"NumPy {np.__version__}"
 
     def place(self, A: Array, workers: int) -> Resident:
-        return ArrayInMemory(A)
+        return ArrayInMemory(A, self.reports)
 
     def matvec(self, A: Array, x: Array, out: Array, workers: int, *, exact: bool = False) -> None:
-        ArrayInMemory(A).matvec(x, out, exact=exact)
+        ArrayInMemory(A, self.reports).matvec(x, out, exact=exact)
 
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
         return _kernels.sum_states(a, kept, 1)
@@ -42,17 +53,21 @@ class NumPy(Backend):
 class ArrayInMemory(Resident):
     """The array itself: nothing is copied."""
 
-    def __init__(self, A: Array) -> None:
+    def __init__(self, A: Array, reports: bool = True) -> None:
         self.A = A
+        self.reports = reports
 
     def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
         if exact:
             report(write_products(self.A, x, out, 1))
-        else:
+        elif self.reports:
             multiply(self.A, x, out)
+        else:
+            with np.errstate(all="ignore"):
+                multiply(self.A, x, out)
 
     def vecmat(self, x: Array, out: Array, *, exact: bool = False) -> None:
-        ArrayInMemory(self.A.T).matvec(x.conj(), out, exact=exact)
+        ArrayInMemory(self.A.T, self.reports).matvec(x.conj(), out, exact=exact)
 
     def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
         if stays(self.A, out.dtype) and not exact:

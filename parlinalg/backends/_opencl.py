@@ -17,6 +17,7 @@ from ._base import Array, Backend, Resident
 from ._device import Device, find
 from ._device_matrix import Kept, Matrix, Sent, on_device
 from ._device_sums import row_states, rows_of, rows_there, write_exactly
+from ._device_tuning import tuned_devices
 from ._vendors import REMEDY, missing
 
 __all__ = ["OpenCL"]
@@ -67,6 +68,10 @@ class OpenCL(Backend):
     @classmethod
     def version(cls) -> str:
         return f"pyopencl {version('pyopencl')}"
+
+    @classmethod
+    def tune_devices(cls) -> dict[str, dict[str, int]]:
+        return tuned_devices()
 
     @property
     def device_name(self) -> str:  # type: ignore[override]

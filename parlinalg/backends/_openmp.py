@@ -53,7 +53,7 @@ class SharedArray(Resident):
     """The array itself, which all threads see: nothing is copied."""
 
     def __init__(self, A: Array, workers: int) -> None:
-        self.A = A
+        self.A = self.at_hand = A
         self.workers = workers
 
     def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:

@@ -6,8 +6,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from ..plot import durations, figure
 from ..profile import last_level_cache
 from ..rows import Row
 from ._arguments import dtype, load, whole_file
+from ._console import console_of, progress_on
 
 if TYPE_CHECKING:
     from ._arguments import Commands
@@ -64,7 +64,7 @@ def _picture(text: str) -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    console = _console()
+    console = console_of("compare")
     given = [load(path) for path in (arguments.A, arguments.x) if path is not None]
     with ExitStack() as stack:
         # Opened before anything is measured: who waited a minute wants no error about a folder that is not there.
@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(console: Any, given: list[Any], arguments: argparse.Namespace) -> Comparison:
-    with _progress(console) as report:
+    with progress_on(console) as report:
         return compare(
             *given,
             sizes=arguments.sizes,
@@ -106,23 +106,6 @@ def _disagreement(row: Row) -> str:
         f"{row.backend} is WRONG at {row.m} x {row.n}, {row.dtype}: its result deviates from the exact one by "
         f"{row.deviation:.3g} times the error bound"
     )
-
-
-def _console() -> Any:
-    try:
-        from rich.console import Console
-    except ImportError as error:
-        raise ImportError('compare prints with the package rich. Install it: pip install "parlinalg[cli]"') from error
-    return Console() if sys.stdout.isatty() else Console(width=120)
-
-
-@contextmanager
-def _progress(console: Any) -> Iterator[Callable[[float, str], None]]:
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=1.0)
-        yield lambda share, what: progress.update(task, completed=share, description=what)
 
 
 def _json(result: Comparison) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 
-from ..api import explain, matvec
+from ..api import matvec
 from ..backends._base import Backend
 from ..errors import ClosedError
+from ..explaining import explain
 from ..placing import operator
 from ..sums import psum
 from .base import ALLOWED, Array

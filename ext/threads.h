@@ -1,0 +1,43 @@
+/* How many threads a call may use now, and what time it is. */
+#ifndef PARLINALG_THREADS_H
+#define PARLINALG_THREADS_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE   /* for sched_getaffinity */
+#endif
+#include <time.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#include <sched.h>
+
+/* What OpenMP was told since it was loaded, by threadpoolctl or another user of the same runtime; 0: nothing. */
+static inline int threads_told(void) {
+    static int at_first;
+    const int now = omp_get_max_threads();
+    if (!at_first) at_first = now;
+    return now == at_first ? 0 : now;
+}
+
+/* How many threads may run in this process now, as far as the system and OpenMP say. */
+static inline int threads_now(void) {
+    const int told = threads_told();
+    int count = omp_get_num_procs();
+#ifdef __linux__
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
+#endif
+    return told && told < count ? told : count;
+}
+#else
+static inline int threads_told(void) { return 0; }
+static inline int threads_now(void) { return 1; }
+#endif
+
+static inline double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+#endif

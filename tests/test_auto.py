@@ -1,0 +1,103 @@
+"""The choice of auto: by predicted times, seen by the caller, and the same bits where that is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+import parlinalg
+from parlinalg import explain, matvec, operator, psum, set_backend
+from parlinalg.dispatch import current_model, use_model
+from parlinalg.model import Candidate, Curve, Model
+
+A, X = np.ones((3, 4)), np.ones(4)
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PARLINALG_BACKEND", raising=False)
+    monkeypatch.delenv("PARLINALG_WORKERS", raising=False)
+
+
+@pytest.fixture
+def model() -> Iterator[Callable[..., Model]]:
+    """Makes a model of one kind of call in use, until the end of the test."""
+    before = current_model()
+
+    def make(**seconds: tuple[float, ...]) -> Model:
+        names = {"one": Candidate("openmp", 1), "two": Candidate("openmp", 2), "blas": Candidate("numpy", 1)}
+        sizes = tuple(float(1 << (15 + 3 * i)) for i in range(3))
+        curves = {names[name]: Curve(sizes, found) for name, found in seconds.items()}
+        use_model(Model(dict.fromkeys(KINDS, curves), "of a test"))
+        return current_model()
+
+    yield make
+    use_model(before)
+
+
+KINDS = [f"{operation} float64 {layout}" for operation in ("matvec", "exact", "sum") for layout in ("rows", "other")]
+
+
+def test_auto_takes_the_least_predicted_time(model: Callable[..., Model]) -> None:
+    model(one=(1e-6, 8e-6, 64e-6), two=(5e-6, 6e-6, 33e-6), blas=(4e-6, 9e-6, 20e-6))
+    names = []
+    for n in (60, 190, 512):
+        square, x = np.ones((n, n)), np.ones(n)
+        choice = explain(square, x)
+        names.append((choice.backend.name, choice.workers))
+        assert "measurements of a test" in choice.reason
+        assert matvec(square, x).tolist() == [n] * n
+    workers = min(2, parlinalg.default_workers())
+    assert names == [("openmp", 1), ("openmp", workers), ("numpy", 1)]
+    assert explain(np.ones((512, 512), int), np.ones(512, int)).backend.name == "openmp"  # BLAS has no integers
+
+
+def test_the_short_cut_and_the_general_way_choose_alike(model: Callable[..., Model]) -> None:
+    model(one=(1e-6, 8e-6, 64e-6), two=(5e-6, 6e-6, 33e-6), blas=(4e-6, 9e-6, 20e-6))
+    for n in (60, 190, 512):
+        for square in (np.random.default_rng(n).random((n, n)), np.random.default_rng(n).random((n, n)).T):
+            out = np.empty(n)
+            matvec(square, square[0], out)
+            assert matvec(square, square[0]).tobytes() == out.tobytes()
+
+
+def test_a_product_by_blas_reports_nothing_as_all_others(model: Callable[..., Model]) -> None:
+    model(one=(1e-3, 1e-3, 1e-3), blas=(1e-6, 1e-6, 1e-6))
+    huge, out = np.full((200, 200), 1e308), np.empty(200)
+    with np.errstate(all="raise"):
+        assert explain(huge, huge[0]).backend.name == "numpy"
+        for y in (matvec(huge, huge[0]), matvec(huge, huge[0], out), matvec(huge, huge[0], out[::-1])):
+            assert np.isinf(y).all()
+
+
+def test_the_choice_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "parlinalg.dispatch"):
+        matvec(A, X, np.empty(3))
+        psum(A, keepdims=True)
+    assert [record.getMessage()[:10] for record in caplog.records] == ["matvec of ", "psum of Su"]
+    assert "openmp, 1 worker: " in caplog.text
+
+
+def test_explain_tells_of_every_backend() -> None:
+    text = str(explain(A, X))
+    for name in parlinalg.backends():
+        assert re.search(rf"^{name} ", text, re.MULTILINE), text
+    assert re.search(r"^openmp +1 +[0-9.]+ us  chosen$", text, re.MULTILINE), text
+
+
+def test_deterministic_products_are_exact() -> None:
+    rng = np.random.default_rng(0)
+    big, x = rng.standard_normal((300, 700)), rng.standard_normal(700)
+    expected = matvec(big, x, exact=True)
+    with set_backend(deterministic=True):
+        assert matvec(big, x).tobytes() == expected.tobytes()
+        assert parlinalg.vecmat(x, big.T).tobytes() == expected.tobytes()
+        assert (operator(big) @ x).tobytes() == expected.tobytes()
+        assert parlinalg.vecdot(big[0], x) == expected[0]
+        assert matvec(big.astype(int), x.astype(int)).dtype == int
+    for backend, workers in (("numpy", None), ("openmp", 1), ("openmp", 2), ("openmp", 3)):
+        with set_backend(backend, workers, deterministic=True):
+            assert matvec(big, x).tobytes() == expected.tobytes()

@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Backends whose tests may not be skipped.
 REQUIRED := numpy openmp process mpi ipyparallel opencl
 
-.PHONY: demo test check docs mutants interpreters install
+.PHONY: demo test check docs faults mutants interpreters install soak fuzz
 .DEFAULT_GOAL := test
 
 # The main job: eigenvectors of the kernel matrix of handwritten digits, on every backend; pictures go to demo/.
@@ -32,6 +32,14 @@ check: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# The scoreboard of what goes wrong around a library like this: ten minutes; with FAULTS=--quick less than three.
+faults: $(INSTALLED)
+	@$(BIN)/python tests/faults/campaign.py $(FAULTS)
+
+# Calls under random faults, ten minutes.
+soak: $(INSTALLED)
+	@$(BIN)/python tests/faults/campaign.py --soak 10
 
 # Break the code on purpose, and see the tests fail.
 mutants: $(INSTALLED)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .api import matvec
 from .backends._base import Backend
-from .dispatch import choose
+from .dispatch import asked_for, choose
 from .errors import BackendUnavailable
 from .operands import as_operand
 from .placing import operator
@@ -276,11 +276,12 @@ class _Race:
             return _Contender(name, ranks, stack.enter_context(Served(A, x, ranks)).calls)
         options: dict[str, Any] = {"backend": self.backends[name], "workers": self._workers(name)}
         placed = stack.enter_context(operator(A, **options))
-        if name == "auto" and self.workers is None:
+        if name == "auto" and self.workers is None and asked_for(None) == "auto":
             options = {}  # as users call it; only this form has a short cut for small products
         one_shot = partial(matvec, A, x, **options)
         one_shot()  # so that a backend without room for another copy of the matrix says so now
-        used = choose(plan_matvec(A.shape, A.dtype, x.shape, x.dtype), **options).backend
+        plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype)
+        used = choose(plan, options.get("backend"), options.get("workers")).backend
         calls = partial(placed.matvec, x), one_shot
         return _Contender(name, placed.stats().workers, calls, used.device_name, used.bandwidth())
 

@@ -133,9 +133,9 @@ def operator(
         matrix = as_operand("operator", "A", matrix)
     as_operand("operator", "A", matrix, there=True)
     exact = wants_exact(exact)
-    choice = engage(
-        "operator", _plan("operator", "A", matrix, exact), backend, workers, (matrix.dtype,), layout=layout_of(matrix)
-    )
+    plan = _plan("operator", "A", matrix, exact)
+    layout = "rows" if is_there(matrix) else layout_of(matrix)
+    choice = engage("operator", plan, backend, workers, (matrix.dtype,), layout=layout)
     account = Account(matrix, choice, exact, lambda: choice.backend.place(matrix, choice.workers))
     return Operator(account, (matrix.shape[0], matrix.shape[1]), matrix.dtype.newbyteorder("="))
 

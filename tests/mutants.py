@@ -154,7 +154,9 @@ MUTANTS = (
     Mutant("runs: imaginary parts among the real ones", "ext/sums.c", "t->pair_result ? 2 : 1", "1"),
     Mutant("environment not set", "ext/environment.h", "    _mm_setcsr(0x1f80);\n", ""),
     Mutant("environment not restored", "ext/environment.h", "{ _mm_setcsr(saved); }", "{ (void)saved; }"),
-    Mutant("short cut: dtype ignored", "ext/_small.pyx", "out is None and dtype is None and", "out is None and"),
+    Mutant(
+        "short cut: dtype of sums ignored", "ext/_small.pyx", "dtype is None and out is None and keepdims", "keepdims"
+    ),
     Mutant(
         "remainder rows dropped, as in the lecture", "parlinalg/split.py", "i * short + min(i, longer)", "i * short"
     ),

@@ -131,7 +131,7 @@ class Device:
         self.trials: dict[tuple[str, int], bool] = {}  # of the folds: see _device_sums
         self._lock = threading.Lock()
         self._kernels = threading.local()  # a kernel holds its arguments, so no two threads may share one
-        self._process = os.getpid()
+        _used.add(os.getpid())
 
     def _stored_settings(self) -> Settings | None:
         """Those of the profile of this host, if they are possible."""
@@ -156,8 +156,7 @@ class Device:
         MemoryError, BackendError
             What the driver says, in words of ours.
         """
-        if self._process != os.getpid():
-            raise BackendUnavailable("backend 'opencl' cannot run in a process that was forked after OpenCL was used")
+        _require_no_fork()
         try:
             yield
         except self.cl.MemoryError as error:
@@ -274,6 +273,15 @@ class _Memory:
         }
 
 
+def _require_no_fork() -> None:
+    """Raise where a process above this one has used OpenCL, and was forked then: drivers hang here."""
+    if _used - {os.getpid()}:
+        raise BackendUnavailable("backend 'opencl' cannot run in a process that was forked after OpenCL was used")
+
+
+_used: set[int] = set()  # processes that have; those above this one, unless it was started anew
+
+
 def build_without_user_options(program: Any) -> Any:
     """Build; options that the environment adds could change what the kernels mean."""
     asked = os.environ.pop("PYOPENCL_BUILD_OPTIONS", None)
@@ -300,6 +308,7 @@ def find(asked: Any) -> Any:
     BackendUnavailable
         If there is no such device; it says what there is, and what was missing.
     """
+    _require_no_fork()
     register()
     import pyopencl
 
@@ -340,9 +349,11 @@ def all_devices() -> list[pyopencl.Device]:
     BackendUnavailable
         If there is none.
     """
+    _require_no_fork()
     register()
     import pyopencl
 
+    _used.add(os.getpid())
     try:
         platforms = pyopencl.get_platforms()
     except pyopencl.Error as error:

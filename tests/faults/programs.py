@@ -1,0 +1,337 @@
+"""The faults, each a program of its own: ``python programs.py NAME [ARGUMENT ...]`` prints "ok" if all is well."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import around
+import numpy as np
+import psutil
+from helpers import EXACT, RNG, TOTAL, A, X, check, in_child, raises, workers
+
+import parlinalg as pla
+from parlinalg.backends import IPyParallel
+from parlinalg.registry import close_all
+
+# Fork
+
+
+def fork_after_use(backend: str) -> None:
+    """A child computes, and its child; where the device or the ranks forbid it, it says so."""
+    many = None if backend in ("numpy", "opencl", "mpi") else 2
+    check(backend, many)
+
+    def compute() -> None:
+        check(backend, many)
+
+    def refuse() -> None:
+        start = time.perf_counter()
+        raises(pla.BackendUnavailable, "fork", call=lambda: check(backend))
+        assert time.perf_counter() - start < 0.5
+
+    task = refuse if backend in ("opencl", "mpi") else compute
+
+    def nested() -> None:
+        task()
+        assert in_child(task) == 0
+
+    assert in_child(nested, 20.0 if backend == "ipyparallel" else 10.0) == 0, "the child failed"
+    check(backend, many)
+
+
+def fork_while_another_thread_computes(backend: str) -> None:
+    """Neither side waits for the other."""
+    stop = threading.Event()
+
+    def compute() -> None:
+        while not stop.is_set():
+            check(backend, 2)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        for _ in range(20):
+            assert in_child(lambda: check("openmp", 2)) == 0, "a child failed"
+    finally:
+        stop.set()
+        thread.join()
+
+
+def fork_by_c() -> None:
+    """Python's hooks do not see it; the child computes all the same, on one thread."""
+    check("openmp", 2)
+    libc = ctypes.PyDLL(None)
+    child = libc.fork()
+    if child == 0:
+        check("openmp", 2)
+        os._exit(0)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert status == 0
+            check("openmp", 2)
+            return
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError("the child hangs")
+
+
+def fork_stress() -> None:
+    """200 forks, one after the other."""
+    check("openmp", 2)
+    for _ in range(200):
+        assert in_child(lambda: check("openmp", 2)) == 0, "a child failed"
+
+
+# Workers
+
+
+def _killed(backend: str, end: Callable[[psutil.Process], None]) -> None:
+    with pla.operator(A, backend=backend, workers=2) as op:
+        op @ X
+        victim = next(one for one in workers() if _computes(one))
+        end(victim)
+        start = time.monotonic()
+        try:
+            op @ X
+        except pla.BackendError as error:
+            assert str(victim.pid) in str(error) or "worker" in str(error) or "engine" in str(error), error
+        assert time.monotonic() - start < 10
+        assert np.allclose(op @ X, A @ X), "the matrix is not placed again"
+    check(backend, 2)
+
+
+def _computes(process: psutil.Process) -> bool:
+    command = " ".join(process.cmdline())
+    return "engine" in command or "_worker" in command or "parlinalg" in command and "controller" not in command
+
+
+def worker_killed() -> None:
+    """An idle one."""
+    _killed("process", lambda one: one.kill())
+
+
+def worker_ends_by_a_task() -> None:
+    """A task of a map that ends its process."""
+    raises(pla.TaskError, call=lambda: pla.pmap(os._exit, [0, 3], backend="process", workers=2))
+    check("process", 2)
+
+
+def engine_killed() -> None:
+    """The call names it, the next one goes on."""
+    backend = IPyParallel()
+    with backend:
+        check(backend)
+        engines = [one for one in workers() if "ipyparallel.engine" in " ".join(one.cmdline())]
+        engines[-1].kill()
+        start = time.monotonic()
+        try:
+            check(backend)
+        except pla.BackendError:
+            assert time.monotonic() - start < 10
+            check(backend)
+
+
+def engine_stopped() -> None:
+    """One that does not answer is lost."""
+    backend = IPyParallel()
+    with backend:
+        check(backend)
+        engine = next(one for one in workers() if "ipyparallel.engine" in " ".join(one.cmdline()))
+        engine.suspend()
+        start = time.monotonic()
+        raises(pla.BackendError, "is lost", call=lambda: check(backend))
+        assert time.monotonic() - start < 12
+        engine.kill()
+
+
+def controller_killed() -> None:
+    """Nobody answers any more."""
+    backend = IPyParallel()
+    with backend:
+        check(backend)
+        for one in workers():
+            if "ipyparallel.controller" in " ".join(one.cmdline()):
+                one.kill()
+        start = time.monotonic()
+        raises(pla.BackendError, "controller", call=lambda: check(backend))
+        assert time.monotonic() - start < 12
+
+
+def parent_killed(backend: str) -> None:
+    """Its workers, engines, ranks and files go with it."""
+    program = f"""
+    import numpy as np, os, parlinalg as pla
+    op = pla.operator(np.ones((1000, 1000)), backend={backend!r}, workers=2)
+    op @ np.ones(1000)
+    print("up", flush=True)
+    input()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "up\n"
+        started = psutil.Process(parent.pid).children(recursive=True)
+        assert started
+        parent.kill()
+    _, alive = psutil.wait_procs(started, 3)
+    assert not alive, f"still there: {[one.cmdline() for one in alive]}"
+
+
+def nested_pool(kind: str) -> None:
+    """A call inside of another pool's worker is serial, or has its share."""
+    if kind == "processes":
+        with ProcessPoolExecutor(2) as pool:
+            assert list(pool.map(_sum_in_worker, [1000, 2000])) == [1000.0, 2000.0]
+    elif kind == "threads":
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(_sum_in_worker, range(1000, 1040))) == [float(n) for n in range(1000, 1040)]
+    else:
+        found = pla.pmap(_sum_in_worker, [1000, 2000], backend="process", workers=2)
+        assert list(found) == [1000.0, 2000.0]
+
+
+def _sum_in_worker(n: int) -> float:
+    for backend in ("openmp", "process"):
+        assert pla.psum(np.ones(n), backend=backend, workers=2) == n
+    return float(pla.psum(np.ones(n)))
+
+
+def script(kind: str) -> None:
+    """Without ``if __name__ == "__main__"``, or from standard input: it works, and starts itself but once."""
+    code = "import numpy as np, parlinalg as pla\nprint(pla.psum(np.ones(10), backend='process', workers=2))\n"
+    if kind == "stdin":
+        done = subprocess.run(
+            [sys.executable, "-"], input=code, capture_output=True, text=True, timeout=20, check=False
+        )
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "script.py")
+            path.write_text(code)
+            done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.stdout, done.stderr) == ("10.0\n", ""), done.stderr[-300:]
+
+
+# Signals
+
+
+def interrupted(backend: str) -> None:
+    """Ctrl-C is answered within half a second, and the next call is right."""
+    n = 1200
+    big = RNG.standard_normal((n, n))
+    options: dict[str, Any] = {"backend": backend, **({"workers": 2} if backend in ("openmp", "process") else {})}
+    check(backend)
+    with pla.operator(big, **options) as op:
+        op @ big[0]
+        main = threading.main_thread().ident
+        assert main is not None
+        sent: list[float] = []
+
+        def send() -> None:
+            time.sleep(0.5)
+            sent.append(time.monotonic())
+            signal.pthread_kill(main, signal.SIGINT)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            while True:
+                op @ big[0]
+        except KeyboardInterrupt:
+            late = time.monotonic() - sent[0]
+        thread.join()
+        assert late < 0.5, f"answered after {late:.2f} s"
+        assert np.allclose(op @ big[0], big @ big[0]), "the next product is wrong"
+    check(backend)
+
+
+def interrupted_once(backend: str) -> None:
+    """In one long call."""
+    a = np.broadcast_to(np.arange(1000.0), (400_000, 1000))
+    options: dict[str, Any] = {"workers": 2} if backend == "openmp" else {}
+    sent: list[float] = []
+
+    def send() -> None:
+        time.sleep(0.3)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        while True:
+            pla.matvec(a, np.ones(1000), backend=backend, exact=True, **options)
+    except KeyboardInterrupt:
+        late = time.monotonic() - sent[0]
+    thread.join()
+    assert late < 0.5, f"answered after {late:.2f} s"
+    check(backend)
+
+
+# Threads
+
+
+def threads(backend: str) -> None:
+    """8 threads, 200 calls each: the same bits, and no more threads than before."""
+    calls = 200 if backend in ("numpy", "openmp", "auto") else 20
+    check(backend)
+    with pla.operator(A, backend=backend, exact=True) as op:
+
+        def compute(number: int) -> None:
+            for _ in range(calls):
+                check(backend)
+                assert (op @ X).tobytes() == EXACT.tobytes()
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(compute, range(8)))
+    assert threading.active_count() < 8 + 16
+    assert psutil.Process().num_threads() < 8 * 4 + 64
+
+
+# Faults that the driver must see
+
+
+def seeded_hang() -> None:
+    time.sleep(1000)
+
+
+def seeded_death() -> None:
+    ctypes.string_at(0)
+
+
+def seeded_exit() -> None:
+    os._exit(3)
+
+
+def seeded_wrong_answer() -> None:
+    assert pla.psum(A).tobytes() == np.nextafter(TOTAL, 9e9).tobytes(), "a sum is wrong"
+
+
+def seeded_file() -> None:
+    path = Path("/dev/shm") / f"parlinalg-seeded-{os.getpid()}"
+    path.write_text("left")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.Popen(["sh", "-c", f"sleep 6; rm {path}"], start_new_session=True, env={}, **quiet)
+
+
+def seeded_process() -> None:
+    subprocess.Popen(["sleep", "100"], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    (vars(around) | globals())[sys.argv[1]](*sys.argv[2:])
+    close_all()
+    print("ok")

@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Backends whose tests may not be skipped.
 REQUIRED := numpy openmp process mpi ipyparallel opencl
 
-.PHONY: demo test check docs faults mutants interpreters install soak fuzz
+.PHONY: demo test check docs faults mutants interpreters install soak
 .DEFAULT_GOAL := test
 
 # The main job: eigenvectors of the kernel matrix of handwritten digits, on every backend; pictures go to demo/.

@@ -248,6 +248,10 @@ cdef class Sum:
 
     cdef int _compute(self, int dtype, char *results, Py_ssize_t set_bytes) except -1:
         """On threads, of which each has a set of results, so many bytes after that of the one before."""
+        cdef int kept
+        for kept in range(self.kept):
+            if self.addends.shape[kept] == 0:   # NumPy gives arrays without elements strides of 0, as of summed axes
+                return 0
         cdef const int64_t[::1] edges = ends(self.addends.shape[self.axis], self.parts)
         cdef cnp.ndarray room = np.empty((self.workers + 1) * sizeof(Share), np.uint8)
         cdef Share *shares = shares_in(room)

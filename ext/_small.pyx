@@ -39,7 +39,8 @@ cdef struct Step:
 cdef Step steps[DTYPES][LAYOUTS][MOST_STEPS]   # by what A holds and how it lies
 cdef Py_ssize_t most_of_sum[DTYPES]            # bytes that one thread adds up
 cdef int host_limit = 1                        # threads that this host gives to a process
-cdef object multiply_by_numpy = None
+cdef object multiply_by_numpy = None, dot_by_numpy = None
+cdef Py_ssize_t SMALL_VECTOR = 1 << 14         # bytes, which our kernel adds up before BLAS has begun
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
 cdef object nothing_chosen = None
 cdef object zero = 0
@@ -52,10 +53,10 @@ cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
 threads_now()   # so that it knows what OpenMP had at first
 
 
-def serve(Py_ssize_t nbytes, variable, default, by_numpy):
+def serve(Py_ssize_t nbytes, variable, default, by_numpy, dots_by_numpy):
     """Take products and sums of fewer bytes, on one thread, where the context variable has its default."""
-    global chosen, nothing_chosen, multiply_by_numpy
-    chosen, nothing_chosen, multiply_by_numpy = variable, default, by_numpy
+    global chosen, nothing_chosen, multiply_by_numpy, dot_by_numpy
+    chosen, nothing_chosen, multiply_by_numpy, dot_by_numpy = variable, default, by_numpy, dots_by_numpy
     cdef int dtype, layout
     for dtype in range(DTYPES):
         most_of_sum[dtype] = nbytes
@@ -67,7 +68,7 @@ def serve(Py_ssize_t nbytes, variable, default, by_numpy):
 def take(int number, int layout, list ends, list how, Py_ssize_t sums, int threads):
     """Take products of matrices of the dtype with this number that lie so, as the steps say.
 
-    How is a number of threads, or -1: by NumPy. And sums of fewer bytes than `sums`. `threads`: that a process may have.
+    How is a number of threads, or -1: by NumPy. And sums of fewer bytes than `sums`. `threads`: of this process.
     """
     global host_limit
     cdef int dtype = dtype_of_number(number), k
@@ -133,10 +134,15 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b):
     if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 1 or cnp.PyArray_NDIM(b) != 1:
         return None
     cdef Matrix x = matrix_of(a, True), A = matrix_of(b, True), y
-    if A.dtype >= C64 or x.m != A.m or A.m * cnp.PyArray_ITEMSIZE(b) >= steps[A.dtype][ROWS][0].nbytes:
+    if A.dtype == DTYPES or x.m != A.m or not is_auto():
         return None
-    if not is_auto():
-        return None
+    # A dot product of bool ends at its first true.
+    cdef bint small = A.m * cnp.PyArray_ITEMSIZE(b) < SMALL_VECTOR or A.dtype == BOOL
+    if not small:
+        return dot_by_numpy(a, b) if A.dtype in (F32, F64, C64, C128) else None
+    if A.dtype >= C64:
+        a = a.conj()
+        x = matrix_of(a, True)
     A.n, A.cs, A.m, A.rs = A.m, A.rs, 1, 0
     cdef cnp.ndarray result = cnp.PyArray_EMPTY(0, NULL, number, 0)
     y = A
@@ -159,6 +165,8 @@ cdef object total(cnp.ndarray a, int axis):
     if dtype < F16:
         number = cnp.NPY_ULONG if dtype in (U8, U16, U32, U64) else cnp.NPY_LONG
     cdef cnp.ndarray result = zeros_without(a, axis, number)
+    if cnp.PyArray_SIZE(result) == 0:   # its strides are 0, as if all axes were summed
+        return result
     cdef Addends addends = addends_of(a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
     cdef int kept = 0
     for k in range(ndim):

@@ -57,6 +57,7 @@ class Choice(NamedTuple):
         return f"{self.backend.name}, {self.workers} worker{plural}: {self.reason}"
 
 
+PREDICTED = "the least time is predicted"
 LOGGER = "parlinalg.dispatch"
 LAYOUTS = ("rows", "columns", "other")  # in the order of `_small`
 BY_NUMPY = -1  # as there
@@ -254,13 +255,10 @@ def _auto(plan: MatvecPlan | SumPlan, workers: int | None, layout: str) -> Choic
     openmp = default_instance("openmp")
     if workers is not None:
         return Choice(openmp, count_workers(openmp, workers), "so many workers were asked for")
-    model, kind, nbytes = current_model(), kind_of_plan(plan, layout), plan.elements * plan.itemsize
-    best = model.choose(kind, nbytes)
-    seconds = model.predict(kind, nbytes)[best]
-    reason = f"{seconds * 1e6:.3g} us predicted for {nbytes} bytes of {kind!r}; measurements {model.source}"
+    best = current_model().choose(kind_of_plan(plan, layout), plan.elements * plan.itemsize)
     if best.backend == "numpy":
-        return Choice(_blas(), 1, f"{reason}. BLAS has threads of its own")
-    return Choice(openmp, min(best.workers, count_workers(openmp, None)), reason)
+        return Choice(_blas(), 1, PREDICTED)
+    return Choice(openmp, min(best.workers, default_workers()), PREDICTED)
 
 
 @cache
@@ -272,6 +270,11 @@ def _blas() -> Backend:
 def _multiply_by_blas(A: Any, x: Any) -> Any:
     with np.errstate(all="ignore"):
         return np.dot(A, x)
+
+
+def _dot_by_blas(x: Any, y: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.vecdot(x, y)
 
 
 def kind_of_plan(plan: MatvecPlan | SumPlan, layout: str) -> str:
@@ -329,7 +332,7 @@ def _renew_lock() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it
-_small.serve(SMALLEST, _default, _NOTHING, _multiply_by_blas)
+_small.serve(SMALLEST, _default, _NOTHING, _multiply_by_blas, _dot_by_blas)
 
 
 def _why_not_openmp() -> str | None:

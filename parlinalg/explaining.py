@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from .backends._base import Backend
-from .dispatch import Choice, choose, current_model, kind_of_plan
+from .dispatch import PREDICTED, Choice, choose, current_model, kind_of_plan
 from .model import Candidate, layout_of
 from .operands import as_operand
 from .plan import MatvecPlan, plan_matvec
@@ -69,9 +69,13 @@ def explain(
     plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype)
     layout = layout_of(A)
     choice = choose(plan, backend, workers, layout)
-    predicted = current_model().predict(kind_of_plan(plan, layout), plan.elements * plan.itemsize)
+    kind, nbytes = kind_of_plan(plan, layout), plan.elements * plan.itemsize
+    predicted = current_model().predict(kind, nbytes)
     considered = [row for info in backends().values() for row in _consider(info, plan, choice, predicted)]
-    return Explanation(choice.backend, choice.workers, choice.reason, tuple(considered))
+    reason = choice.reason
+    if reason == PREDICTED:
+        reason += f" for {nbytes} bytes of {kind!r}, by measurements {current_model().source}"
+    return Explanation(choice.backend, choice.workers, reason, tuple(considered))
 
 
 def _consider(

@@ -49,6 +49,7 @@ def test_auto_takes_the_least_predicted_time(model: Callable[..., Model]) -> Non
         choice = explain(square, x)
         names.append((choice.backend.name, choice.workers))
         assert "measurements of a test" in choice.reason
+        assert f"for {8 * n * n} bytes of 'matvec float64 rows'" in choice.reason
         assert matvec(square, x).tolist() == [n] * n
     workers = min(2, parlinalg.default_workers())
     assert names == [("openmp", 1), ("openmp", workers), ("numpy", 1)]

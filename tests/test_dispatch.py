@@ -182,7 +182,7 @@ def test_errors_of_a_backend_come_through() -> None:
 def test_auto_is_serial_below_a_size_and_parallel_above_it() -> None:
     small, large = choose(SMALL, "auto", None), choose(LARGE, None, None)
     assert (small.backend.name, small.workers) == ("openmp", 1)
-    assert "us predicted for 96 bytes of 'matvec float64 rows'" in small.reason
+    assert small.reason == "the least time is predicted"
     assert (large.backend.name, large.workers) == ("openmp", min(2, parlinalg.default_workers()))
     assert choose(plan_sum((10**6,), A.dtype), None, None).workers == min(2, parlinalg.default_workers())
 

@@ -236,3 +236,15 @@ def test_an_integer_product_must_be_exact() -> None:
     assert exact.value[0] == 44
     assert exact.deviation(np.array([44], np.int8)) == 0
     assert exact.deviation(np.array([45], np.int8)) == math.inf
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (2, 0, 0), (0, 3, 2)])
+def test_nothing_is_written_where_there_are_no_results(shape: tuple[int, ...]) -> None:
+    beside = np.full(4, 7.0)
+    out = np.lib.stride_tricks.as_strided(beside, shape[:-1], (0,) * (len(shape) - 1))
+    assert out.size == 0
+    for workers in (1, 2):
+        _kernels.write_sums(np.ones(shape), len(shape) - 1, workers, out)
+        assert beside.tolist() == [7.0] * 4
+    assert parlinalg.psum(np.ones(shape), axis=-1).shape == shape[:-1]
+    assert parlinalg.psum(np.ones(shape, int), axis=0).shape == shape[1:]

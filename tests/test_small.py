@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import parlinalg
-from parlinalg import api, matvec, psum, set_backend
+from parlinalg import api, matvec, psum, set_backend, vecdot, vecmat
 from parlinalg.backends import NumPy
 from parlinalg.testing.checks import require_close, require_same_bits, unchanged
 from parlinalg.testing.oracle import exact_matvec
@@ -117,6 +117,36 @@ def test_large_plain_products_take_the_short_cut_too(entered: list[str], n: int,
     for matrix in (A, A.T, A[::-1]):
         require_same_bits(matvec(matrix, x), np.full(n, n if dtype != "?" else 1, dtype))
     assert entered == []
+
+
+@pytest.mark.parametrize("dtype", PRODUCT_DTYPES)
+@pytest.mark.parametrize("n", [0, 1, 7, 500, 3000, 70_000])
+def test_dot_products_of_any_length(dtype: np.dtype, n: int) -> None:
+    rng = np.random.default_rng(n)
+    x, y = ((4 * rng.standard_normal((2, n))).astype(dtype) for _ in range(2))
+    if dtype.kind == "c":
+        x = x * dtype.type(1 + 2j)
+    x = x.astype(dtype)
+    for one, other in ((x[0], y[0]), (x[0, ::-1], y[1, ::-1]), (x[0, ::2], y[0, ::2])):
+        with np.errstate(all="ignore"):
+            found = vecdot(one, other)
+        assert np.shape(found) == ()
+        assert np.asarray(found).dtype == dtype.newbyteorder("=")
+        require_close(np.asarray(found).reshape(1), exact_matvec(other[np.newaxis], one.conj()))
+
+
+def test_dot_products_report_nothing() -> None:
+    for n in (10, 10_000):
+        with np.errstate(all="raise"):
+            assert vecdot(np.full(n, 1e308), np.full(n, 1e308)) == np.inf
+
+
+@given(p=products())
+def test_vector_matrix_products_are_those_of_the_general_way(p: Product) -> None:
+    if p.A.ndim == 2 and p.x.ndim == 1:
+        with np.errstate(all="ignore"):
+            A = p.A.T
+            require_same_bits(vecmat(p.x, A), vecmat.__wrapped__(p.x, A))  # type: ignore[attr-defined]
 
 
 def test_large_sums_go_the_general_way() -> None:

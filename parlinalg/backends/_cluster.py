@@ -50,6 +50,9 @@ for _ in range(50):
 shutil.rmtree(folder, ignore_errors=True)
 """
 
+# Messages whose signatures are remembered, so that nobody can send one again: by default some 10 MB of them.
+REMEMBERED = 1024
+
 
 class OwnCluster:
     """A controller and engines on this host, in a private folder, listening to this host only.
@@ -81,6 +84,7 @@ class OwnCluster:
                 shutdown_atexit=False,  # `end` does it
             )
             self.client: ipyparallel.Client = self._cluster.start_and_connect_sync()
+            self.client.session.digest_history_size = REMEMBERED
             self.client.wait_for_engines(engines, timeout=SECONDS_TO_START, interactive=False)
         except BaseException as error:
             self._finalizer()

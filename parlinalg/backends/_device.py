@@ -19,6 +19,7 @@ from ..errors import BackendError, BackendUnavailable
 from ..exact import FLOAT_DIGITS
 from ..profiles import default_path, stored
 from ._base import Array
+from ._forked import ForkGuard
 from ._shared import host_room
 from ._vendors import REMEDY, broken, register
 
@@ -31,6 +32,7 @@ SOURCES = Path(__file__).parent / "opencl"
 ALIGNMENT = 128  # bytes
 WORTH_ASKING = 1 << 20  # bytes, from which on the host is asked how much is left: it takes 0.1 ms
 COPIED = 1 << 28  # bytes, to see how fast memory is
+FORKED = ForkGuard("backend 'opencl' cannot run in a process that was forked after OpenCL was used")
 MOST_RANGES = 1 << 16  # that a profile may ask for
 LOG = 2000  # characters of a build log that an error shows
 VARIABLE = "PYOPENCL_CTX"  # pyopencl's own: "platform:device", numbers or parts of names
@@ -131,7 +133,7 @@ class Device:
         self.trials: dict[tuple[str, int], bool] = {}  # of the folds: see _device_sums
         self._lock = threading.Lock()
         self._kernels = threading.local()  # a kernel holds its arguments, so no two threads may share one
-        _used.add(os.getpid())
+        FORKED.enter()
 
     def _stored_settings(self) -> Settings | None:
         """Those of the profile of this host, if they are possible."""
@@ -156,7 +158,7 @@ class Device:
         MemoryError, BackendError
             What the driver says, in words of ours.
         """
-        _require_no_fork()
+        FORKED.require()
         try:
             yield
         except self.cl.MemoryError as error:
@@ -273,15 +275,6 @@ class _Memory:
         }
 
 
-def _require_no_fork() -> None:
-    """Raise where a process above this one has used OpenCL, and was forked then: drivers hang here."""
-    if _used - {os.getpid()}:
-        raise BackendUnavailable("backend 'opencl' cannot run in a process that was forked after OpenCL was used")
-
-
-_used: set[int] = set()  # processes that have; those above this one, unless it was started anew
-
-
 def build_without_user_options(program: Any) -> Any:
     """Build; options that the environment adds could change what the kernels mean."""
     asked = os.environ.pop("PYOPENCL_BUILD_OPTIONS", None)
@@ -308,7 +301,7 @@ def find(asked: Any) -> Any:
     BackendUnavailable
         If there is no such device; it says what there is, and what was missing.
     """
-    _require_no_fork()
+    FORKED.require()
     register()
     import pyopencl
 
@@ -349,11 +342,10 @@ def all_devices() -> list[pyopencl.Device]:
     BackendUnavailable
         If there is none.
     """
-    _require_no_fork()
+    FORKED.enter()
     register()
     import pyopencl
 
-    _used.add(os.getpid())
     try:
         platforms = pyopencl.get_platforms()
     except pyopencl.Error as error:

@@ -18,12 +18,15 @@ from ..errors import BackendUnavailable
 from ..split import blocks
 from ..workers import check_threads, default_workers, ranks_of_job
 from ._base import Array, Resident
+from ._forked import ForkGuard
 from ._grid import Block, Grid, PlacedBlock
 from ._ranks import Ranks, put, room_for
 from ._rounds import Rounds
 from ._separate import SeparateMemory, Task, Team
 
 __all__ = ["MPI"]
+
+FORKED = ForkGuard("backend 'mpi' cannot run in a process that was forked from a rank")
 
 
 class Piece(NamedTuple):
@@ -78,6 +81,7 @@ class MPI(SeparateMemory):
         check: bool = True,
         deadline: float | None = None,
     ) -> None:
+        FORKED.enter()
         self.ranks = Ranks(duplicate(comm))
         self.rank = self.ranks.rank
         self.rounds = Rounds(self.ranks)

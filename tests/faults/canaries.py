@@ -125,7 +125,9 @@ def sockets_of_engines() -> None:
     for one in psutil.Process().children(recursive=True):
         for connection in one.net_connections():
             assert connection.status != "LISTEN" or connection.laddr.ip in ("127.0.0.1", "::1"), connection
-    for path in Path(backend.team._own.folder).rglob("*.json"):
+    folder = Path(backend.team._own.folder)
+    assert folder.stat().st_mode & 0o077 == 0, folder
+    for path in folder.rglob("security/*.json"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 

@@ -13,6 +13,7 @@ import psutil
 import parlinalg as pla
 
 WARM_UP = 0.1  # of the calls
+LEAST_WARM_UP = 150  # calls
 MOST_GROWTH = 1 << 20  # bytes of resident memory
 
 A = np.random.default_rng(0).standard_normal((64, 48))
@@ -51,7 +52,7 @@ def call(backend: str, seeded: str) -> None:
 
 def main(backend: str, calls: int, seeded: str = "") -> None:
     """Raise if anything grows."""
-    for _ in range(max(20, int(calls * WARM_UP))):
+    for _ in range(max(LEAST_WARM_UP, int(calls * WARM_UP))):
         call(backend, seeded)
     before, size = counts(), resident()
     for _ in range(calls):

@@ -323,8 +323,8 @@ def seeded_wrong_answer() -> None:
 def seeded_file() -> None:
     path = Path("/dev/shm") / f"parlinalg-seeded-{os.getpid()}"
     path.write_text("left")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.Popen(["sh", "-c", f"sleep 6; rm {path}"], start_new_session=True, env={}, **quiet)
+    command = ["sh", "-c", f"sleep 6; rm {path}"]
+    subprocess.Popen(command, start_new_session=True, env={}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def seeded_process() -> None:

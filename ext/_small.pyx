@@ -1,7 +1,7 @@
 """The short cut of plain calls: from the call to the kernel in compiled code.
 
-It serves products of one matrix and one vector of the same dtype, and small sums of an array along one axis or all, in
-calls that say nothing else; every other call goes the general way, with the same result.
+It serves products of one matrix and one vector of the same dtype, small sums of an array along one axis, and sums of
+all elements, in calls that say nothing else; every other call goes the general way, with the same result.
 """
 
 import functools
@@ -21,26 +21,26 @@ from parallel cimport (
 )
 
 from ._kernels import matvec as multiply_by_threads
-from ._kernels import table_address
+from ._kernels import sum_states, table_address, write_sums
 
 cnp.import_array()
 
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
 cdef enum:
-    ROWS, COLUMNS, OTHER, LAYOUTS
+    ROWS, COLUMNS, OTHER, SUMS, KINDS   # products of matrices that lie so, and sums
     MOST_STEPS = 24
     BY_NUMPY = -1
     UNKNOWN = -2
 
 cdef struct Step:
-    Py_ssize_t nbytes   # of A, below which it holds
+    Py_ssize_t nbytes   # of the array, below which it holds
     int how             # number of threads, or BY_NUMPY, or UNKNOWN: the general way
 
-cdef Step steps[DTYPES][LAYOUTS][MOST_STEPS]   # by what A holds and how it lies
-cdef Py_ssize_t most_of_sum[DTYPES]            # bytes that one thread adds up
+cdef Step steps[DTYPES][KINDS][MOST_STEPS]
 cdef int host_limit = 1                        # threads that this host gives to a process
 cdef object multiply_by_numpy = None, dot_by_numpy = None
 cdef Py_ssize_t SMALL_VECTOR = 1 << 14         # bytes, which our kernel adds up before BLAS has begun
+cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on the general way, and threads, are worth it
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
 cdef object nothing_chosen = None
 cdef object zero = 0
@@ -57,41 +57,43 @@ def serve(Py_ssize_t nbytes, variable, default, by_numpy, dots_by_numpy):
     """Take products and sums of fewer bytes, on one thread, where the context variable has its default."""
     global chosen, nothing_chosen, multiply_by_numpy, dot_by_numpy
     chosen, nothing_chosen, multiply_by_numpy, dot_by_numpy = variable, default, by_numpy, dots_by_numpy
-    cdef int dtype, layout
+    cdef int dtype, kind
     for dtype in range(DTYPES):
-        most_of_sum[dtype] = nbytes
-        for layout in range(LAYOUTS):
-            steps[dtype][layout][0] = Step(nbytes, 1)
-            steps[dtype][layout][1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
+        for kind in range(KINDS):
+            steps[dtype][kind][0] = Step(nbytes, 1)
+            steps[dtype][kind][1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
 
 
-def take(int number, int layout, list ends, list how, Py_ssize_t sums, int threads):
-    """Take products of matrices of the dtype with this number that lie so, as the steps say.
+def take(int number, int kind, list ends, list how, int threads):
+    """Take products of matrices of the dtype with this number that lie so, or sums of it, as the steps say.
 
-    How is a number of threads, or -1: by NumPy. And sums of fewer bytes than `sums`. `threads`: of this process.
+    How is a number of threads, or -1: by NumPy. `threads`: of this process.
     """
     global host_limit
     cdef int dtype = dtype_of_number(number), k
     host_limit = threads
-    most_of_sum[dtype] = sums
     for k in range(min(len(ends), MOST_STEPS)):
-        steps[dtype][layout][k] = Step(ends[k], how[k])
+        steps[dtype][kind][k] = Step(ends[k], how[k])
     if len(ends) > MOST_STEPS:
-        steps[dtype][layout][MOST_STEPS - 1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
+        steps[dtype][kind][MOST_STEPS - 1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
 
 
-cdef int how_to_multiply(cnp.ndarray a, const Matrix *A) noexcept:
-    """What the steps say about this matrix; at most as many threads as there may be now."""
-    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(a), nbytes = A.m * A.n * size
-    cdef int layout = OTHER, k = 0
-    if cnp.PyArray_ISALIGNED(a) and not A.swapped:
-        layout = ROWS if A.cs == size or A.n == 1 else COLUMNS if A.rs == size else OTHER
-    while nbytes >= steps[A.dtype][layout][k].nbytes:
+cdef int how_to_compute(int dtype, int kind, Py_ssize_t nbytes) noexcept:
+    """What the steps say; at most as many threads as there may be now."""
+    cdef int k = 0
+    while nbytes >= steps[dtype][kind][k].nbytes:
         k += 1
-    cdef int how = steps[A.dtype][layout][k].how
+    cdef int how = steps[dtype][kind][k].how
     if how > 1:
         how = min(how, min(host_limit, threads_now()))
     return how
+
+
+cdef int layout_of(cnp.ndarray a, const Matrix *A) noexcept:
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(a)
+    if not cnp.PyArray_ISALIGNED(a) or A.swapped:
+        return OTHER
+    return ROWS if A.cs == size or A.n == 1 else COLUMNS if A.rs == size else OTHER
 
 
 cdef bint is_auto():
@@ -109,7 +111,7 @@ cdef object product(cnp.ndarray a, cnp.ndarray b):
     cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True), y
     if A.dtype == DTYPES or x.m != A.n or not is_auto():
         return None
-    cdef int how = how_to_multiply(a, &A)
+    cdef int how = how_to_compute(A.dtype, layout_of(a, &A), A.m * A.n * cnp.PyArray_ITEMSIZE(a))
     if how == UNKNOWN:
         return None
     if how == BY_NUMPY:
@@ -136,34 +138,40 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b):
     cdef Matrix x = matrix_of(a, True), A = matrix_of(b, True), y
     if A.dtype == DTYPES or x.m != A.m or not is_auto():
         return None
+    cdef Py_ssize_t nbytes = A.m * cnp.PyArray_ITEMSIZE(b)
+    if A.dtype == C64 or A.dtype == C128 or A.dtype in (F32, F64) and nbytes >= SMALL_VECTOR:
+        return dot_by_numpy(a, b)
     # A dot product of bool ends at its first true.
-    cdef bint small = A.m * cnp.PyArray_ITEMSIZE(b) < SMALL_VECTOR or A.dtype == BOOL
-    if not small:
-        return dot_by_numpy(a, b) if A.dtype in (F32, F64, C64, C128) else None
-    if A.dtype >= C64:
-        a = a.conj()
-        x = matrix_of(a, True)
+    if A.dtype == CLONGDOUBLE or A.dtype != BOOL and nbytes >= MOST_OF_SERIAL_DOTS:
+        return None
     A.n, A.cs, A.m, A.rs = A.m, A.rs, 1, 0
     cdef cnp.ndarray result = cnp.PyArray_EMPTY(0, NULL, number, 0)
     y = A
     y.data, y.m, y.n, y.rs, y.cs, y.swapped = cnp.PyArray_BYTES(result), 1, 1, 0, 0, 0
-    kernels.matvec(&A, &x, &y)
+    if A.n < LET_OTHERS_RUN:
+        kernels.matvec(&A, &x, &y)
+    else:
+        with nogil:
+            kernels.matvec(&A, &x, &y)
     return cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
 cdef object total(cnp.ndarray a, int axis):
     """The sum along an axis, or of all elements if that is EVERY; None where the general way must be taken."""
     cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number), ndim = cnp.PyArray_NDIM(a), k
-    if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE or cnp.PyArray_NBYTES(a) >= most_of_sum[dtype]:
+    if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE or not is_auto():
         return None
-    if not is_auto():
+    cdef int how = how_to_compute(dtype, SUMS, cnp.PyArray_NBYTES(a))
+    if how == UNKNOWN:
         return None
+    if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
+        return total_by_threads(a, dtype, how) if axis == EVERY else None
     if axis != EVERY:
         axis += ndim if axis < 0 else 0
         if not 0 <= axis < ndim:
             return None
     if dtype < F16:
-        number = cnp.NPY_ULONG if dtype in (U8, U16, U32, U64) else cnp.NPY_LONG
+        number = cnp.NPY_ULONG if is_unsigned(dtype) else cnp.NPY_LONG
     cdef cnp.ndarray result = zeros_without(a, axis, number)
     if cnp.PyArray_SIZE(result) == 0:   # its strides are 0, as if all axes were summed
         return result
@@ -180,6 +188,32 @@ cdef object total(cnp.ndarray a, int axis):
     if sum_all(&addends, cnp.PyArray_SIZE(a), STATES if dtype < F16 else addends.dtype, result):
         return None   # it reports what it met
     return result if kept else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+
+
+cdef object total_by_threads(cnp.ndarray a, int dtype, int threads):
+    """The sum of all elements, or None where they do not follow each other."""
+    if not (cnp.PyArray_ISONESEGMENT(a) and cnp.PyArray_ISALIGNED(a) and cnp.PyArray_ISNOTSWAPPED(a)):
+        return None
+    cdef cnp.ndarray elements = cnp.PyArray_Ravel(a, cnp.NPY_KEEPORDER), result
+    if dtype < F16:
+        state = sum_states(elements, 0, threads)
+        return state.view(cnp.PyArray_DescrFromType(cnp.NPY_ULONG))[0] if is_unsigned(dtype) else state[0]
+    result = cnp.PyArray_EMPTY(0, NULL, cnp.PyArray_TYPE(a), 0)
+    if dtype < C64:
+        flags = write_sums(elements, 0, threads, result)
+    else:
+        flags = write_sums(parts_of(elements, dtype), 1, threads, parts_of(result, dtype))
+    return None if flags else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+
+
+cdef object parts_of(cnp.ndarray a, int dtype):
+    """Of contiguous complex elements: real and imaginary ones along the first axis."""
+    parts = a.reshape(-1).view(cnp.PyArray_DescrFromType(cnp.NPY_FLOAT if dtype == C64 else cnp.NPY_DOUBLE))
+    return parts.reshape(-1, 2).T if cnp.PyArray_NDIM(a) else parts
+
+
+cdef bint is_unsigned(int dtype) noexcept:
+    return dtype == U8 or dtype == U16 or dtype == U32 or dtype == U64
 
 
 cdef cnp.ndarray zeros_without(cnp.ndarray a, int axis, int number):

@@ -7,6 +7,7 @@ enum {
     SUMS_BYTES = 16384,   /* sums of the rows that are worked on: stay in the first-level cache */
     SEGMENT_BYTES = 4096, /* converted elements of one row or column */
     VECTOR_SEGMENT_BYTES = 16384, /* converted elements of x */
+    BOOL_SEGMENT = 4096,          /* of a bool x: after each it is seen whether all is true already */
     GROUP = 4,            /* rows that products.c takes at once */
 };
 
@@ -128,9 +129,10 @@ static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
     const int row_major = A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
     const block_fn add_block = block_for(A, acc, (row_major ? A->cs : A->rs) == element);
     const int x_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
-    const ptrdiff_t most = x_ready && !is_complex(acc) ? A->n : VECTOR_SEGMENT_BYTES / size;
+    const ptrdiff_t most = x_ready && !is_complex(acc) ? A->n : acc == BOOL ? BOOL_SEGMENT : VECTOR_SEGMENT_BYTES / size;
     VectorSegment converted;
     for (ptrdiff_t j = 0; j < A->n; j += most) {
+        if (acc == BOOL && j > 0 && !memchr(sums, 0, (size_t)A->m)) return;   /* all are true already */
         const ptrdiff_t n = min_of(most, A->n - j);
         const char *segment = x->data + j * x->rs;
         if (!x_ready) {

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import _small
 from .backends._base import Backend
+from .backends._numpy import silently
 from .errors import BackendUnavailable
 from .model import SMALLEST, Model, kind_of
 from .plan import MatvecPlan, SumPlan
@@ -59,7 +60,7 @@ class Choice(NamedTuple):
 
 PREDICTED = "the least time is predicted"
 LOGGER = "parlinalg.dispatch"
-LAYOUTS = ("rows", "columns", "other")  # in the order of `_small`
+KINDS = (("matvec", "rows"), ("matvec", "columns"), ("matvec", "other"), ("sum", "rows"))  # in the order of `_small`
 BY_NUMPY = -1  # as there
 DTYPES = "?bBhHiIlLqQefdFD"
 
@@ -268,13 +269,7 @@ def _blas() -> Backend:
 
 
 def _multiply_by_blas(A: Any, x: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return np.dot(A, x)
-
-
-def _dot_by_blas(x: Any, y: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return np.vecdot(x, y)
+    return silently(np.dot, A, x)
 
 
 def kind_of_plan(plan: MatvecPlan | SumPlan, layout: str) -> str:
@@ -310,12 +305,11 @@ def _use(model: Model) -> None:
     _models[:] = [model]
     for character in DTYPES:
         dtype = np.dtype(character)
-        sums = model.steps(kind_of("sum", dtype, "rows"))[0].nbytes
-        for number, layout in enumerate(LAYOUTS):
-            steps = model.steps(kind_of("matvec", dtype, layout))
-            ends = [min(step.nbytes, sys.maxsize) for step in steps]
+        for number, (operation, layout) in enumerate(KINDS):
+            steps = model.steps(kind_of(operation, dtype, layout))
+            ends = [int(min(step.nbytes, sys.maxsize)) for step in steps]
             how = [BY_NUMPY if step.candidate.backend == "numpy" else step.candidate.workers for step in steps]
-            _small.take(dtype.num, number, [int(end) for end in ends], how, int(min(sums, sys.maxsize)), host_limit())
+            _small.take(dtype.num, number, ends, how, host_limit())
 
 
 def _log(function: str, plan: MatvecPlan | SumPlan, choice: Choice) -> None:
@@ -332,7 +326,7 @@ def _renew_lock() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it
-_small.serve(SMALLEST, _default, _NOTHING, _multiply_by_blas, _dot_by_blas)
+_small.serve(SMALLEST, _default, _NOTHING, _multiply_by_blas, np.vdot)
 
 
 def _why_not_openmp() -> str | None:

@@ -175,6 +175,22 @@ def test_every_instruction_set_gives_the_same_sums(name: str) -> None:
     assert run(program, PARLINALG_SIMD=name).split() == [name, *reference[1:]]
 
 
+@pytest.mark.parametrize("name", _kernels.available())
+def test_every_instruction_set_adds_integers_at_their_limits(name: str) -> None:
+    program = """
+        rng = np.random.default_rng(3)
+        for character in "?bBhHiIqQ":
+            dtype = np.dtype(character)
+            ends = (0, 1) if character == "?" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+            for n in (*range(0, 140), 70_001):
+                drawn = rng.integers(*ends, n, np.uint8 if character == "?" else dtype, True).astype(dtype)
+                for a in (drawn, np.full(n, ends[0], dtype), np.full(n, ends[1], dtype), drawn[1:]):
+                    assert parlinalg.psum(a) == a.sum(), (dtype, n)
+        print("ok")
+    """
+    assert run(program, PARLINALG_SIMD=name) == "ok"
+
+
 def test_an_unknown_instruction_set_is_refused() -> None:
     finished = subprocess.run(
         [sys.executable, "-c", "import parlinalg"],

@@ -135,10 +135,27 @@ def test_dot_products_of_any_length(dtype: np.dtype, n: int) -> None:
         require_close(np.asarray(found).reshape(1), exact_matvec(other[np.newaxis], one.conj()))
 
 
-def test_dot_products_report_nothing() -> None:
-    for n in (10, 10_000):
-        with np.errstate(all="raise"):
-            assert vecdot(np.full(n, 1e308), np.full(n, 1e308)) == np.inf
+@pytest.mark.parametrize("backend", [None, "openmp"])
+@pytest.mark.parametrize("true", [0, 16_383, 16_384, 49_999, None])
+def test_dot_products_of_bool_end_at_the_first_true(true: int | None, backend: str | None) -> None:
+    x = np.zeros(50_000, bool)
+    if true is not None:
+        x[true] = True
+    assert vecdot(x, np.ones(50_000, bool), backend=backend) == (true is not None)
+    A = np.zeros((3, 50_000), bool)
+    A[1] = x
+    assert matvec(A, x, backend=backend).tolist() == [False, true is not None, False]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
+@pytest.mark.parametrize("n", [10, 10_000])
+def test_plain_products_report_nothing(n: int, dtype: str) -> None:
+    x = np.full(n, np.finfo(dtype).max, dtype)
+    A = np.resize(x, (200, n))
+    with np.errstate(all="raise"):
+        assert vecdot(x, x).real == np.inf
+        for matrix in (A, np.asfortranarray(A)):
+            assert set(matvec(matrix, x).real) == {np.inf}
 
 
 @given(p=products())
@@ -147,11 +164,6 @@ def test_vector_matrix_products_are_those_of_the_general_way(p: Product) -> None
         with np.errstate(all="ignore"):
             A = p.A.T
             require_same_bits(vecmat(p.x, A), vecmat.__wrapped__(p.x, A))  # type: ignore[attr-defined]
-
-
-def test_large_sums_go_the_general_way() -> None:
-    a = np.ones(3_000_000)
-    assert psum(a) == a.size
 
 
 def test_whatever_is_said_goes_the_general_way(entered: list[str]) -> None:
@@ -317,6 +329,23 @@ def test_small_plain_sums_take_the_short_cut(
     for _ in range(50):  # results are not lost, nor kept
         psum(a, axis)
     require_same_bits(psum(a, axis), expected)
+
+
+@pytest.mark.parametrize("dtype", SUM_DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(300, 1000), (2100, 2000)])
+def test_large_plain_sums_are_those_of_the_general_way(dtype: np.dtype, shape: tuple[int, int]) -> None:
+    drawn = 50 * np.random.default_rng(3).standard_normal(shape)
+    a = (drawn + 1j * drawn[::-1]).astype(dtype) if dtype.kind == "c" else abs(drawn).astype(dtype)
+    with np.errstate(over="ignore"):  # of float16
+        for view in (a, a.T, a[::-1], a[:, ::2], a[1:].ravel()):
+            total, expected = psum(view), general_sum(view)
+            require_same_bits(total, expected)
+            assert type(total) is type(expected)
+        require_same_bits(psum(a, 1), general_sum(a, 1))
+    if dtype.kind in "fc":
+        a[3, 3:5] = np.inf, -np.inf
+        with pytest.warns(RuntimeWarning, match="invalid value"):
+            assert np.isnan(psum(a).real)
 
 
 def test_sums_that_overflow_or_are_invalid_are_reported() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -212,6 +215,18 @@ def test_room_of_the_host(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:   20 kB\nMemAvailable:      3 kB\n")
     assert _host_room(tmp_path / "meminfo") == 3072
     assert _host_room(tmp_path / "none") == float("inf")
+
+
+def test_room_of_the_process() -> None:
+    program = """
+        import resource
+        from parlinalg.backends._shared import _process_room
+        assert _process_room() == float("inf")
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))
+        assert 32 << 20 < _process_room() <= 64 << 20, _process_room()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)
 
 
 def test_segments_are_used_again_but_not_kept_without_bound() -> None:

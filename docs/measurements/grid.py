@@ -132,9 +132,11 @@ def by_torch(operation: str, A: np.ndarray, x: np.ndarray) -> Call | None:
     B, z = torch.from_numpy(A), torch.from_numpy(x)
     if operation == "psum":
         return B.sum
+    if A.dtype == bool:
+        return None
     if operation == "vecdot":
-        return lambda: torch.linalg.vecdot(z, z)
-    return None if A.dtype == bool else lambda: torch.mv(B, z)
+        return lambda: torch.vdot(z, z) if z.is_complex() else torch.dot(z, z)
+    return lambda: torch.mv(B, z)
 
 
 def by_numba(operation: str, A: np.ndarray, x: np.ndarray) -> Call | None:
@@ -195,8 +197,8 @@ GEMV = {"float64": ("cblas_dgemv", ctypes.c_double), "float32": ("cblas_sgemv", 
 
 
 def by_mkl(operation: str, A: np.ndarray, x: np.ndarray) -> Call | None:
-    """Its gemv, through ctypes, which adds a microsecond."""
-    library = _mkl()
+    """Its gemv, through ctypes, which adds a microsecond. Not beside torch, which brings its own and crashes then."""
+    library = None if importlib.util.find_spec("torch") else _mkl()
     if library is None or operation != "matvec" or A.dtype.name not in GEMV:
         return None
     if not (A.flags.c_contiguous or A.flags.f_contiguous):
@@ -310,11 +312,12 @@ def draw(figures: list[Figure], bandwidth: float, folder: Path) -> None:
     for dtype in dict.fromkeys(one.dtype for one in figures):
         own = [one for one in figures if (one.dtype, one.layout, one.shape) == (dtype, "C", "square")]
         sheet = figure(12, 4.5)
+        colors = {name: f"C{k}" for k, name in enumerate(dict.fromkeys(one.contender for one in own))}
         for axes, operation in zip(sheet.subplots(1, 3, sharey=True), OPERATIONS, strict=True):
             for name in dict.fromkeys(one.contender for one in own if one.operation == operation):
                 line = [one for one in own if (one.operation, one.contender) == (operation, name)]
                 sizes = [one.gigabytes_per_second * one.seconds * 1e9 for one in line]
-                axes.loglog(sizes, [one.gigabytes_per_second for one in line], marker=".", label=name)
+                axes.loglog(sizes, [one.gigabytes_per_second for one in line], marker=".", label=name, color=colors[name])
             axes.axhline(bandwidth / 1e9, color="gray", linestyle="--", linewidth=1)
             axes.set(title=f"{operation}, {dtype}", xlabel="bytes")
             axes.legend(fontsize="small")

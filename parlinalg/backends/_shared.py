@@ -7,6 +7,7 @@ import math
 import mmap
 import os
 import re
+import resource
 import tempfile
 from collections.abc import Sequence
 from itertools import count
@@ -170,14 +171,23 @@ def reserve(file: int, nbytes: int) -> None:
 
 
 def host_room() -> float:
-    """Bytes of memory that this process can still have, by what the host and its control groups say."""
-    return min(_host_room(), _group_room())
+    """Bytes of memory that this process can still have, by what the host, its control groups and its limit say."""
+    return min(_host_room(), _group_room(), _process_room())
 
 
 def _host_room(meminfo: Path = Path("/proc/meminfo")) -> float:
     """Bytes of memory that this host has left; infinity where it does not say."""
     match = re.search(r"^MemAvailable: +(\d+) kB", _read(meminfo), re.MULTILINE)
     return int(match[1]) * 1024 if match else math.inf
+
+
+def _process_room() -> float:
+    """Bytes of address space that the limit of this process (``ulimit -v``) leaves."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    used = _read(Path("/proc/self/statm")).partition(" ")[0]
+    if limit == resource.RLIM_INFINITY or not used.isdecimal():
+        return math.inf
+    return max(0, limit - int(used) * resource.getpagesize())
 
 
 def _group_room(cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:

@@ -20,7 +20,7 @@ from .errors import BackendUnavailable
 from .model import SMALLEST, Model, kind_of
 from .plan import MatvecPlan, SumPlan
 from .probe import scaled_to_this_host
-from .profiles import builtin, default_path, stored
+from .profiles import builtin, default_path, is_named, stored
 from .registry import backend_class, default_instance, usable
 from .workers import default_workers, host_limit, ranks_of_job, resolve_workers
 
@@ -127,9 +127,16 @@ class set_backend:  # noqa: N801  a function to its users
 
 
 def choose(
-    plan: MatvecPlan | SumPlan, backend: str | Backend | None, workers: int | None, layout: str = "rows"
+    plan: MatvecPlan | SumPlan,
+    backend: str | Backend | None,
+    workers: int | None,
+    layout: str = "rows",
+    *,
+    stays: bool = False,
 ) -> Choice:
     """Choose for one call; the arguments are those of the public functions, and what `layout_of` says of the matrix.
+
+    `stays`: the matrix is placed for many products.
 
     Raises
     ------
@@ -143,7 +150,7 @@ def choose(
     backend, workers, reason = _asked_for(backend, workers)
     chosen = _instance(backend)
     if chosen is None:
-        return _auto(plan, workers, layout)
+        return (_device(plan, layout) if stays and workers is None else None) or _auto(plan, workers, layout)
     refusal = chosen.refusal(plan)
     if refusal is not None:
         raise BackendUnavailable(f"backend {chosen.name!r} cannot run this call: {refusal}")
@@ -178,12 +185,13 @@ def engage(
     dtypes: Sequence[np.dtype],
     *details: object,
     layout: str = "rows",
+    stays: bool = False,
 ) -> Choice:
     """`choose`, and let the ranks of the backend, if it has any, agree that they make the same call.
 
     `dtypes` are those of the operands; `details` decide about the steps of the `function`, besides the plan.
     """
-    choice = choose(plan, backend, workers, layout)
+    choice = choose(plan, backend, workers, layout, stays=stays)
     _log(function, plan, choice)
     if choice.backend.collective:
         given = ", ".join([*(str(dtype.newbyteorder("=")) for dtype in dtypes), *map(str, details)])
@@ -262,6 +270,18 @@ def _auto(plan: MatvecPlan | SumPlan, workers: int | None, layout: str) -> Choic
     return Choice(openmp, min(best.workers, default_workers()), PREDICTED)
 
 
+def _device(plan: MatvecPlan | SumPlan, layout: str) -> Choice | None:
+    """The device on which an operator is worth the upload, by the profile of this host."""
+    nbytes = plan.elements * plan.itemsize
+    name = current_model().worth_placing(kind_of_plan(plan, layout), nbytes)
+    if name is None or not usable(name):
+        return None
+    backend = default_instance(name)
+    if nbytes > backend.room() or backend.refusal(plan) is not None:
+        return None
+    return Choice(backend, count_workers(backend, None), "much less time is predicted, placing included")
+
+
 @cache
 def _blas() -> Backend:
     """NumPy without its reports, which would come or not by the size of a product."""
@@ -282,15 +302,15 @@ def kind_of_plan(plan: MatvecPlan | SumPlan, layout: str) -> str:
 def current_model() -> Model:
     """The profile of this host; without one, what is built in, as a probe of some milliseconds scales it.
 
-    Found when it is needed first. Ranks of MPI do not probe, so that they choose alike.
+    Found when it is needed first. Ranks of MPI, which may be on different hosts, take the profile that the environment
+    names, or what is built in, so that they choose alike.
     """
     with _model_lock:
         if not _models:
-            model = stored(default_path())
+            alone = ranks_of_job() == 1
+            model = stored(default_path()) if alone or is_named() else None
             if model is None:
-                model = builtin()
-                if ranks_of_job() == 1:
-                    model = scaled_to_this_host(model, default_workers())
+                model = scaled_to_this_host(builtin(), default_workers()) if alone else builtin()
             _use(model)
         return _models[0]
 

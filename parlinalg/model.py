@@ -13,8 +13,11 @@ import numpy as np
 __all__ = ["BLAS", "SMALLEST", "Candidate", "Curve", "Model", "Step", "kind_of", "layout_of"]
 
 BLAS = "fdFD"  # dtypes whose products NumPy gives to BLAS
+DEVICES = ("opencl",)  # backends that may have memory of their own
 FINER = 1.25  # factor between the sizes at which candidates are compared
 SMALLEST, LARGEST = 1 << 15, 1 << 30  # bytes, of them
+PRODUCTS = 100  # of an operator, in which placing its matrix must pay
+WORTH_PLACING = 0.5  # of the time of who needs no placing, that a device must at least save
 WORTH = 0.95  # of the time of the simpler candidate, that the other one must at least save
 
 
@@ -92,6 +95,18 @@ class Model:
     def choose(self, kind: str, nbytes: float) -> Candidate:
         """The same, as `steps` have it."""
         return next(step.candidate for step in self.steps(kind) if nbytes < step.nbytes)
+
+    def worth_placing(self, kind: str, nbytes: float) -> str | None:
+        """The backend with devices that is much faster in the products of an operator, placing included.
+
+        Only a host's own profile has such curves, and of one kind, which stands for the others: bytes are what counts.
+        """
+        curves = self.curves["matvec float64 rows"]
+        at_once = PRODUCTS * self.predict(kind, nbytes)[self.best(kind, nbytes)]
+        for one in (one for one in curves if one.backend in DEVICES and one.backend in self.uploads):
+            if PRODUCTS * curves[one](nbytes) + nbytes / self.uploads[one.backend] < WORTH_PLACING * at_once:
+                return one.backend
+        return None
 
     def steps(self, kind: str) -> Sequence[Step]:
         """The best candidates over all sizes, of those that need no placing; the last one has no end."""

@@ -19,7 +19,7 @@ import numpy as np
 from . import _kernels
 from .model import Candidate, Curve, Model
 
-__all__ = ["builtin", "default_path", "from_json", "identity", "load", "save", "stored", "to_json"]
+__all__ = ["builtin", "default_path", "from_json", "identity", "is_named", "load", "save", "stored", "to_json"]
 
 VARIABLE = "PARLINALG_PROFILE"
 FORMAT = 1
@@ -35,6 +35,11 @@ def default_path() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("parlinalg", appauthor=False) / "profile.json"
+
+
+def is_named() -> bool:
+    """Whether the environment names a profile."""
+    return bool(os.environ.get(VARIABLE))
 
 
 def identity() -> dict[str, str]:
@@ -76,7 +81,7 @@ def load(path: Path) -> Model | None:
     try:
         return _read(path)
     except FileNotFoundError:
-        if VARIABLE in os.environ:
+        if is_named():
             _warn(path, "it is not there")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         _warn(path, str(error) or type(error).__name__)

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 import parlinalg
-from parlinalg import explain, matvec, operator, psum, set_backend
+from parlinalg import dispatch, explain, matvec, operator, psum, set_backend
+from parlinalg.backends import NumPy
 from parlinalg.dispatch import current_model, use_model
 from parlinalg.model import Candidate, Curve, Model
+from parlinalg.plan import MatvecPlan, SumPlan
+from parlinalg.profiles import builtin
+from parlinalg.registry import default_instance
 
 A, X = np.ones((3, 4)), np.ones(4)
 
@@ -102,3 +106,56 @@ def test_deterministic_products_are_exact() -> None:
     for backend, workers in (("numpy", None), ("openmp", 1), ("openmp", 2), ("openmp", 3)):
         with set_backend(backend, workers, deterministic=True):
             assert matvec(big, x).tobytes() == expected.tobytes()
+
+
+# Devices
+
+
+class Device(NumPy):
+    """With a memory of its own for 8 MB."""
+
+    def room(self) -> float:
+        return 8e6
+
+    def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
+        return "no such numbers" if plan.dtype.char == "D" else None
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    """By whose profile it is many times as fast as threads, once the matrix is there."""
+    found = Device()
+    monkeypatch.setattr(dispatch, "usable", lambda name: True)
+    monkeypatch.setattr(
+        dispatch, "default_instance", lambda name: found if name == "opencl" else default_instance(name)
+    )
+    before = current_model()
+    there = {Candidate("opencl", 1): Curve((1e3, 1e7, 1e9), (3e-6, 4e-6, 1e-3))}
+    curves = {kind: dict(of_kind) for kind, of_kind in builtin().curves.items()}
+    curves["matvec float64 rows"] |= there
+    use_model(Model(curves, "of a test", uploads={"opencl": 1e10}))
+    yield found
+    use_model(before)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "c16"])
+@pytest.mark.parametrize("n", [10, 700, 3000])
+def test_operators_go_to_a_device_where_they_are_worth_it(device: Device, dtype: str, n: int) -> None:
+    matrix, x = np.ones((n, n), dtype), np.ones(n, dtype)
+    worth = n > 10 and matrix.nbytes <= 8e6 and dtype != "c16"
+    with operator(matrix) as op:
+        assert (op._account.choice.backend is device) == worth
+        np.testing.assert_array_equal(op @ x, np.full(n, n, dtype))
+    with operator(matrix, workers=1) as op:
+        assert op._account.choice.backend is not device
+    assert explain(matrix, x).backend is not device
+
+
+def test_operators_stay_here_where_placing_takes_too_long(device: Device) -> None:
+    use_model(Model(current_model().curves, "of a test", uploads={"opencl": 1e7}))
+    with operator(np.ones((700, 700))) as op:
+        assert op._account.choice.backend is not device
+
+
+def test_operators_stay_here_without_a_profile() -> None:
+    assert builtin().worth_placing("matvec float64 rows", 1e7) is None

@@ -110,6 +110,18 @@ def test_a_profile_that_is_there_is_used(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_ranks_choose_by_what_all_of_them_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+    if not named:
+        monkeypatch.delenv("PARLINALG_PROFILE")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    save(builtin(), default_path())
+    monkeypatch.setenv("PMI_SIZE", "2")
+    program = "import numpy as np, parlinalg; print(parlinalg.explain(np.ones((999, 999)), np.ones(999)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert f"measurements {default_path() if named else 'built in'}\n" in done.stdout
+
+
 def damage(**changes: Any) -> str:
     save(builtin(), default_path())
     data = json.loads(default_path().read_text()) | changes

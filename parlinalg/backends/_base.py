@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -163,6 +164,15 @@ class Backend(ABC):
         float or None
         """
         return None
+
+    def room(self) -> float:
+        """Bytes that a matrix may have to stay where it is placed, rather than to be sent for each product.
+
+        Returns
+        -------
+        float
+        """
+        return math.inf
 
     def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
         """None, or why it cannot run a call with this `plan`, for example ``"device 'X' has no float64"``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from importlib.util import find_spec
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,9 @@ class OpenCL(Backend):
 
     def bandwidth(self) -> float | None:
         return None if self.device.is_processor else self.device.copy_bandwidth()
+
+    def room(self) -> float:
+        return inf if self.device.is_processor else self.device.memory
 
     def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
         if plan.dtype.char in "gG":

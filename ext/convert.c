@@ -198,7 +198,7 @@ static void ask_for(ptrdiff_t n, const char *src, ptrdiff_t stride) {
     for (ptrdiff_t i = 0; i < n * stride / line; i++) __builtin_prefetch(src + i * line);
 }
 
-void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst) {
+void fetch_near(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst) {
     const size_t size = size_of(from);
     const int in_place = stride == (ptrdiff_t)size && !swapped && is_aligned(src, stride, 0, from);
     const int as_it_is = same_bits(from, to);
@@ -207,7 +207,6 @@ void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped
         long double raw[2 * CHUNK];
         const void *elements = src + i * stride;
         char *out = (char *)dst + (size_t)i * size_of(to);
-        ask_for(k, src + (i + AHEAD) * stride, stride);
         if (as_it_is) {
             gather(k, src + i * stride, stride, size, out);
             if (swapped) swap_bytes(k * (1 + is_complex(from)), size_of(real_of(from)), out);
@@ -220,6 +219,13 @@ void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped
         }
         if (is_complex(to)) convert_to_complex(k, elements, from, to, out);
         else convert(k, elements, from, to, out);
+    }
+}
+
+void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst) {
+    for (ptrdiff_t i = 0; i < n; i += CHUNK, src += CHUNK * stride) {
+        ask_for(min_of(CHUNK, n - i), src + AHEAD * stride, stride);
+        fetch_near(min_of(CHUNK, n - i), src, stride, from, swapped, to, (char *)dst + (size_t)i * size_of(to));
     }
 }
 

@@ -24,6 +24,7 @@
 
 /* Functions of different files of one instruction set find each other by these names. */
 #define fetch JOIN(fetch, PARLINALG_ISA)
+#define fetch_near JOIN(fetch_near, PARLINALG_ISA)
 #define narrow JOIN(narrow, PARLINALG_ISA)
 #define row_products JOIN(row_products, PARLINALG_ISA)
 #define col_products JOIN(col_products, PARLINALG_ISA)
@@ -42,7 +43,7 @@
 typedef void (*product_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y);
 extern const product_fn row_products[DTYPES], col_products[DTYPES];
 
-/* The same for any strides, in elements; not for BOOL. */
+/* The same for any strides, in elements, or parts of complex ones; not for CLONGDOUBLE. */
 typedef void (*strided_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x, void *y);
 extern const strided_fn strided_row_products[DTYPES], strided_col_products[DTYPES];
 
@@ -53,6 +54,8 @@ extern const pair_fn row_pair_products[DTYPES], col_pair_products[DTYPES];
 
 /* dst[i] = src[i*stride bytes] for n elements, converted from dtype `from` to accumulator `to`, contiguous. */
 void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst);
+/* The same of elements that lie in the cache already; `fetch` asks for those that follow. */
+void fetch_near(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst);
 /* dst[i*stride bytes] = src[i], from accumulators to dtype `to`. */
 void narrow(ptrdiff_t n, const void *src, int to, char *dst, ptrdiff_t stride);
 

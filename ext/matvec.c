@@ -9,6 +9,7 @@ enum {
     VECTOR_SEGMENT_BYTES = 16384, /* converted elements of x */
     BOOL_SEGMENT = 4096,          /* of a bool x: after each it is seen whether all is true already */
     GROUP = 4,            /* rows that products.c takes at once */
+    FEW = 64,             /* elements of a row, or a column, that are not worth a conversion of their own */
 };
 
 /* Whole cache lines. */
@@ -87,27 +88,47 @@ static void ready_block(const Matrix *A, int acc, int row_major, const char *x, 
     else (row_major ? by_rows : by_cols)(A, acc, x, sums);
 }
 
-/* Real A of the right dtype, neither of whose axes is contiguous. */
+/* A of the right dtype, neither of whose axes is contiguous. */
 static void strided_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
-    const ptrdiff_t size = (ptrdiff_t)size_of(acc);
+    const ptrdiff_t size = (ptrdiff_t)size_of(real_of(acc));
     (row_major ? strided_row_products : strided_col_products)[acc](A->m, A->n, A->data, A->rs / size, A->cs / size, x,
                                                                    sums);
 }
 
-/* Any other A: a row or column at a time is converted into the first-level cache, a segment at a time. One after the
-   other, so that A is read in the order in which it lies. */
+/* Lines, which are rows if the lines of A are converted as they lie, or columns. */
+static Matrix block_of_lines(const Segment *segment, ptrdiff_t lines, ptrdiff_t length, int are_rows, int acc) {
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc);
+    return are_rows ? (Matrix){segment->bytes, lines, length, length * size, size, acc, 0}
+                    : (Matrix){segment->bytes, length, lines, size, length * size, acc, 0};
+}
+
+/* Any other A: a row or column at a time, or several short ones, is converted into the first-level cache, a segment at a
+   time. One after the other, so that A is read in the order in which it lies; but of many short ones the first elements,
+   then the second ones, and so on, so that each conversion has something to do. */
 static void converted_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = SEGMENT_BYTES / size;
     Segment segment;
     const ptrdiff_t lines = row_major ? A->m : A->n, length = row_major ? A->n : A->m;
     const ptrdiff_t line_stride = row_major ? A->rs : A->cs, stride = row_major ? A->cs : A->rs;
-    for (ptrdiff_t line = 0; line < lines; line++)
+    const ptrdiff_t together = length && length < most ? most / length : 1;
+    const int follow = line_stride == length * stride, across = !follow && length < FEW && together > length;
+    for (ptrdiff_t line = 0; line < lines; line += together)
         for (ptrdiff_t first = 0; first < length; first += most) {
-            const ptrdiff_t k = min_of(most, length - first);
-            fetch(k, A->data + line * line_stride + first * stride, stride, A->dtype, A->swapped, acc, segment.bytes);
-            const Matrix block = row_major ? (Matrix){segment.bytes, 1, k, 0, size, acc, 0}
-                                           : (Matrix){segment.bytes, k, 1, size, 0, acc, 0};
-            ready_block(&block, acc, row_major, x + (row_major ? first : line) * size,
+            const ptrdiff_t k = min_of(most, length - first), count = min_of(together, lines - line);
+            const char *data = A->data + line * line_stride + first * stride;
+            Matrix block;
+            if (across) {
+                for (ptrdiff_t i = 0; i < k; i++)
+                    fetch_near(count, data + i * stride, line_stride, A->dtype, A->swapped, acc,
+                               segment.bytes + i * count * size);
+                block = block_of_lines(&segment, k, count, !row_major, acc);
+            } else {
+                for (ptrdiff_t i = 0; i < (follow ? 1 : count); i++)
+                    fetch(follow ? count * k : k, data + i * line_stride, stride, A->dtype, A->swapped, acc,
+                          segment.bytes + i * k * size);
+                block = block_of_lines(&segment, count, k, row_major, acc);
+            }
+            ready_block(&block, acc, row_major != across, x + (row_major ? first : line) * size,
                         sums + (row_major ? line : first) * size);
         }
 }
@@ -117,7 +138,7 @@ typedef void (*block_fn)(const Matrix *A, int acc, int row_major, const char *x,
 static block_fn block_for(const Matrix *A, int acc, int contiguous) {
     if (!lies_ready(A, acc)) return converted_block;
     if (contiguous) return ready_block;
-    return is_complex(acc) || acc == BOOL ? converted_block : strided_block;
+    return acc == CLONGDOUBLE ? converted_block : strided_block;
 }
 
 static ptrdiff_t magnitude(ptrdiff_t a) { return a < 0 ? -a : a; }
@@ -129,7 +150,8 @@ static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
     const int row_major = A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
     const block_fn add_block = block_for(A, acc, (row_major ? A->cs : A->rs) == element);
     const int x_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
-    const ptrdiff_t most = x_ready && !is_complex(acc) ? A->n : acc == BOOL ? BOOL_SEGMENT : VECTOR_SEGMENT_BYTES / size;
+    const int whole = x_ready && (!is_complex(acc) || add_block == strided_block);
+    const ptrdiff_t most = whole ? A->n : acc == BOOL ? BOOL_SEGMENT : VECTOR_SEGMENT_BYTES / size;
     VectorSegment converted;
     for (ptrdiff_t j = 0; j < A->n; j += most) {
         if (acc == BOOL && j > 0 && !memchr(sums, 0, (size_t)A->m)) return;   /* all are true already */
@@ -172,7 +194,7 @@ void block_matvec(const Matrix *A_, const Matrix *x_, const Matrix *y_) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = SUMS_BYTES / size;
     Matrix A = *A_, x = *x_, y = *y_;
     straighten(&A, &x);
-    if (A.rs == -(ptrdiff_t)size_of(A.dtype) && A.m > 0) {
+    if (A.rs < 0 && A.m > 0) {   /* so that memory is read in its order */
         A.data += (A.m - 1) * A.rs;
         y.data += (y.m - 1) * y.rs;
         A.rs = -A.rs;

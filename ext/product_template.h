@@ -42,8 +42,11 @@ static void JOIN(rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
     T *y = y_;
     ptrdiff_t i = 0;
     if (n < W) {   /* too short for a vector, and for what it costs to add one up */
-        for (; i < m; i++)
-            for (ptrdiff_t j = 0; j < n; j++) y[i] += A[i * lda + j] * x[j];
+        for (; i < m; i++) {
+            T s = 0;   /* not y[i], which might be an element of A for all that the compiler knows */
+            for (ptrdiff_t j = 0; j < n; j++) s += A[i * lda + j] * x[j];
+            y[i] += s;
+        }
         return;
     }
     for (; i + 4 <= m; i += 4) {
@@ -85,11 +88,33 @@ static void JOIN(rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
     }
 }
 
+/* Whole vectors of short columns: their sums stay in registers. Returns how many rows that were. */
+static ptrdiff_t JOIN(short_cols, N)(ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t lda, const T *x, T *y) {
+    ptrdiff_t i = 0;
+    for (; i + W <= m; i += W) {
+        const T *a = A + i;
+        V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+        ptrdiff_t j = 0;
+        for (; j + 4 <= n; j += 4, a += 4 * lda) {
+            s0 += LOAD(a) * x[j]; s1 += LOAD(a + lda) * x[j + 1];
+            s2 += LOAD(a + 2 * lda) * x[j + 2]; s3 += LOAD(a + 3 * lda) * x[j + 3];
+        }
+        for (; j < n; j++, a += lda) s0 += LOAD(a) * x[j];
+        *(V *)(y + i) = LOAD(y + i) + ((s0 + s1) + (s2 + s3));
+    }
+    return i;
+}
+
 /* Four columns at a time, so that y is loaded and stored once for four products. */
 static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t lda, const void *x_, void *y_) {
-    const T *A = A_, *x = x_;
-    T *y = y_;
+    enum { SHORT = W > 1 ? 4 * W : 0 };
+    const T *x = x_;
+    const ptrdiff_t done = m <= SHORT ? JOIN(short_cols, N)(m, n, A_, lda, x_, y_) : 0;
+    const T *A = (const T *)A_ + done;
+    T *y = (T *)y_ + done;
     ptrdiff_t j = 0;
+    m -= done;
+    if (!m) return;
     for (; j + 4 <= n; j += 4) {
         const T *a = A + j * lda, *b = a + lda, *c = b + lda, *d = c + lda;
         const T x0 = x[j], x1 = x[j + 1], x2 = x[j + 2], x3 = x[j + 3];
@@ -101,6 +126,11 @@ static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
             s += LOAD(c + i) * x2; t += LOAD(c + i + W) * x2;
             s += LOAD(d + i) * x3; t += LOAD(d + i + W) * x3;
             *(V *)(y + i) = s; *(V *)(y + i + W) = t;
+        }
+        for (; i + W <= m; i += W) {
+            V s = LOAD(y + i), t = LOAD(a + i) * x0;
+            s += LOAD(b + i) * x1; t += LOAD(c + i) * x2; s += LOAD(d + i) * x3;
+            *(V *)(y + i) = s + t;
         }
         for (; i < m; i++) y[i] += (a[i] * x0 + b[i] * x1) + (c[i] * x2 + d[i] * x3);
     }
@@ -205,6 +235,52 @@ static void JOIN(col_pairs, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff
     JOIN(cols, N)(m, n - j, A + j * lda, lda, x + j, y);
     JOIN(cols, N)(m, n - j, A + j * lda, lda, z + j, w);
 }
+#if W > 1
+/* Complex elements, any strides, in parts: p = A xr and q = A xi are added up apart; then re = p.re - q.im and im = p.im
+   + q.re. */
+typedef T JOIN(part, N) __attribute__((vector_size(2 * sizeof(T)), aligned(sizeof(T)), may_alias));
+#define P JOIN(part, N)
+#define LOAD_PARTS(p) (*(const P *)(p))
+
+static void JOIN(complex_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
+                                  void *y_) {
+    T *y = y_;
+    for (ptrdiff_t i = 0; i < m; i++, y += 2) {
+        const T *a = (const T *)A + i * rs, *x = x_;
+        P p0 = {0}, p1 = {0}, p2 = {0}, p3 = {0}, q0 = {0}, q1 = {0}, q2 = {0}, q3 = {0};
+        ptrdiff_t j = 0;
+        for (; j + 4 <= n; j += 4, a += 4 * cs, x += 8) {
+            const P a0 = LOAD_PARTS(a), a1 = LOAD_PARTS(a + cs), a2 = LOAD_PARTS(a + 2 * cs), a3 = LOAD_PARTS(a + 3 * cs);
+            p0 += a0 * x[0]; q0 += a0 * x[1];
+            p1 += a1 * x[2]; q1 += a1 * x[3];
+            p2 += a2 * x[4]; q2 += a2 * x[5];
+            p3 += a3 * x[6]; q3 += a3 * x[7];
+        }
+        for (; j < n; j++, a += cs, x += 2) {
+            p0 += LOAD_PARTS(a) * x[0]; q0 += LOAD_PARTS(a) * x[1];
+        }
+        const P p = (p0 + p1) + (p2 + p3), q = (q0 + q1) + (q2 + q3);
+        y[0] += p[0] - q[1];
+        y[1] += p[1] + q[0];
+    }
+}
+
+static void JOIN(complex_cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
+                                  void *y_) {
+    const T *x = x_;
+    for (ptrdiff_t j = 0; j < n; j++, x += 2) {
+        const T *a = (const T *)A + j * cs;
+        T *y = y_;
+        for (ptrdiff_t i = 0; i < m; i++, a += rs, y += 2) {
+            const T re = a[0] * x[0] - a[1] * x[1], im = a[1] * x[0] + a[0] * x[1];
+            y[0] += re;
+            y[1] += im;
+        }
+    }
+}
+#undef LOAD_PARTS
+#undef P
+#endif
 #undef PAIRS
 #endif
 

@@ -74,8 +74,37 @@ static void rows_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, co
         if (!y[i]) y[i] = (uint8_t)row_is_true(n, (const uint8_t *)A + i * lda, x);
 }
 
+/* Any strides: a few elements where they lie, since most rows of trues end there, then converted ones. */
+static void strided_rows_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
+                              void *y_) {
+    enum { FEW = 32, SEGMENT = 1024 };
+    const uint8_t *x = x_;
+    uint8_t *y = y_, segment[SEGMENT];
+    for (ptrdiff_t i = 0; i < m; i++) {
+        const uint8_t *a = (const uint8_t *)A + i * rs;
+        for (ptrdiff_t j = 0; j < min_of(n, FEW) && !y[i]; j++) y[i] = a[j * cs] & x[j] ? 1 : 0;
+        for (ptrdiff_t j = FEW; j < n && !y[i]; j += SEGMENT) {
+            const ptrdiff_t k = min_of(SEGMENT, n - j);
+            fetch(k, (const char *)a + j * cs, cs, BOOL, 0, BOOL, segment);
+            y[i] = (uint8_t)row_is_true(k, segment, x + j);
+        }
+    }
+}
+
 static int all_set(ptrdiff_t m, const uint8_t *y) {
     return !__builtin_memchr(y, 0, (size_t)m);
+}
+
+static void strided_cols_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
+                              void *y_) {
+    const uint8_t *x = x_;
+    uint8_t *y = y_;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        if (!x[j]) continue;
+        const uint8_t *a = (const uint8_t *)A + j * cs;
+        for (ptrdiff_t i = 0; i < m; i++) y[i] |= a[i * rs];
+        if (j % 8 == 7 && all_set(m, y)) return;
+    }
 }
 
 static void cols_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x_, void *y_) {
@@ -95,7 +124,9 @@ static void cols_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, co
 
 const product_fn row_products[DTYPES] = {[BOOL] = rows_bool, NUMBERS(rows)};
 const product_fn col_products[DTYPES] = {[BOOL] = cols_bool, NUMBERS(cols)};
-const strided_fn strided_row_products[DTYPES] = {NUMBERS(strided_rows)};
-const strided_fn strided_col_products[DTYPES] = {NUMBERS(strided_cols)};
+const strided_fn strided_row_products[DTYPES] = {
+    [BOOL] = strided_rows_bool, NUMBERS(strided_rows), [C64] = complex_rows_f32, [C128] = complex_rows_f64};
+const strided_fn strided_col_products[DTYPES] = {
+    [BOOL] = strided_cols_bool, NUMBERS(strided_cols), [C64] = complex_cols_f32, [C128] = complex_cols_f64};
 const pair_fn row_pair_products[DTYPES] = {[F32] = row_pairs_f32, [F64] = row_pairs_f64, [LONGDOUBLE] = row_pairs_ld};
 const pair_fn col_pair_products[DTYPES] = {[F32] = col_pairs_f32, [F64] = col_pairs_f64, [LONGDOUBLE] = col_pairs_ld};

@@ -22,13 +22,16 @@ from parallel cimport (
 
 from ._kernels import matvec as multiply_by_threads
 from ._kernels import sum_states, table_address, write_sums
+from .operands import real_view
 
 cnp.import_array()
 
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
 cdef enum:
-    ROWS, COLUMNS, OTHER, SUMS, KINDS   # products of matrices that lie so, and sums
+    ROWS, COLUMNS, OTHER, SUMS, OTHER_SUMS, KINDS   # products of matrices that lie so, and sums
     MOST_STEPS = 24
+    FEW_ROWS = 1024
+    FEW_COLUMNS = 64
     BY_NUMPY = -1
     UNKNOWN = -2
 
@@ -118,16 +121,29 @@ cdef object product(cnp.ndarray a, cnp.ndarray b):
         return multiply_by_numpy(a, b)
     cdef cnp.npy_intp m = A.m
     cdef cnp.ndarray result = cnp.PyArray_EMPTY(1, &m, number, 0)
+    y = matrix_of(result, True)
+    if A.dtype == BOOL and how > 1 and A.m <= FEW_ROWS and first_columns_suffice(A, x, y):
+        return result
     if how > 1 or A.m * A.n >= LET_SIGNALS_COME:
         multiply_by_threads(a, b, result, how)
         return result
-    y = matrix_of(result, True)
     if A.m * A.n < LET_OTHERS_RUN:
         kernels.matvec(&A, &x, &y)
     else:
         with nogil:
             kernels.matvec(&A, &x, &y)
     return result
+
+
+cdef bint first_columns_suffice(Matrix A, Matrix x, Matrix y) noexcept:
+    """Whether each row of bool has its first true in some columns, so that `y` is all true now."""
+    cdef Py_ssize_t i
+    A.n = x.m = min(A.n, FEW_COLUMNS)
+    kernels.matvec(&A, &x, &y)
+    for i in range(y.m):
+        if not y.data[i * y.rs]:
+            return False
+    return True
 
 
 cdef object dot(cnp.ndarray a, cnp.ndarray b):
@@ -161,7 +177,7 @@ cdef object total(cnp.ndarray a, int axis):
     cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number), ndim = cnp.PyArray_NDIM(a), k
     if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE or not is_auto():
         return None
-    cdef int how = how_to_compute(dtype, SUMS, cnp.PyArray_NBYTES(a))
+    cdef int how = how_to_compute(dtype, SUMS if cnp.PyArray_ISONESEGMENT(a) else OTHER_SUMS, cnp.PyArray_NBYTES(a))
     if how == UNKNOWN:
         return None
     if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
@@ -191,25 +207,17 @@ cdef object total(cnp.ndarray a, int axis):
 
 
 cdef object total_by_threads(cnp.ndarray a, int dtype, int threads):
-    """The sum of all elements, or None where they do not follow each other."""
-    if not (cnp.PyArray_ISONESEGMENT(a) and cnp.PyArray_ISALIGNED(a) and cnp.PyArray_ISNOTSWAPPED(a)):
-        return None
-    cdef cnp.ndarray elements = cnp.PyArray_Ravel(a, cnp.NPY_KEEPORDER), result
+    """The sum of all elements; None where the general way must be taken."""
+    cdef cnp.ndarray result
     if dtype < F16:
-        state = sum_states(elements, 0, threads)
+        state = sum_states(a, 0, threads)
         return state.view(cnp.PyArray_DescrFromType(cnp.NPY_ULONG))[0] if is_unsigned(dtype) else state[0]
     result = cnp.PyArray_EMPTY(0, NULL, cnp.PyArray_TYPE(a), 0)
     if dtype < C64:
-        flags = write_sums(elements, 0, threads, result)
+        flags = write_sums(a, 0, threads, result)
     else:
-        flags = write_sums(parts_of(elements, dtype), 1, threads, parts_of(result, dtype))
+        flags = write_sums(real_view(a, 0), 1, threads, real_view(result, 0))
     return None if flags else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
-
-
-cdef object parts_of(cnp.ndarray a, int dtype):
-    """Of contiguous complex elements: real and imaginary ones along the first axis."""
-    parts = a.reshape(-1).view(cnp.PyArray_DescrFromType(cnp.NPY_FLOAT if dtype == C64 else cnp.NPY_DOUBLE))
-    return parts.reshape(-1, 2).T if cnp.PyArray_NDIM(a) else parts
 
 
 cdef bint is_unsigned(int dtype) noexcept:

@@ -74,6 +74,43 @@ TOTAL(total_u8, uint8_t, uint32_t, ITSELF)
 TOTAL(total_i16, int16_t, int32_t, ITSELF)
 TOTAL(total_u16, uint16_t, uint32_t, ITSELF)
 
+/* One by one where they lie, which is faster than to bring them together first. */
+#define STRIDED(name, T, VALUE)                                                                                  \
+    static uint64_t name(ptrdiff_t n, const char *v, ptrdiff_t stride) {                                         \
+        uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;                                                                 \
+        ptrdiff_t i = 0;                                                                                         \
+        for (; i + 4 <= n; i += 4, v += 4 * stride) {                                                            \
+            s0 += (uint64_t)(VALUE(*(const T *)v));                                                              \
+            s1 += (uint64_t)(VALUE(*(const T *)(v + stride)));                                                   \
+            s2 += (uint64_t)(VALUE(*(const T *)(v + 2 * stride)));                                               \
+            s3 += (uint64_t)(VALUE(*(const T *)(v + 3 * stride)));                                               \
+        }                                                                                                        \
+        for (; i < n; i++, v += stride) s0 += (uint64_t)(VALUE(*(const T *)v));                                  \
+        return (s0 + s1) + (s2 + s3);                                                                            \
+    }
+
+STRIDED(strided_bool, uint8_t, IS_TRUE)
+STRIDED(strided_i8, int8_t, ITSELF)
+STRIDED(strided_u8, uint8_t, ITSELF)
+STRIDED(strided_i16, int16_t, ITSELF)
+STRIDED(strided_u16, uint16_t, ITSELF)
+STRIDED(strided_i32, int32_t, ITSELF)
+STRIDED(strided_u32, uint32_t, ITSELF)
+STRIDED(strided_64, uint64_t, ITSELF)
+
+static uint64_t total_strided(ptrdiff_t n, const char *v, ptrdiff_t stride, int dtype) {
+    switch (dtype) {
+    case BOOL: return strided_bool(n, v, stride);
+    case I8: return strided_i8(n, v, stride);
+    case U8: return strided_u8(n, v, stride);
+    case I16: return strided_i16(n, v, stride);
+    case U16: return strided_u16(n, v, stride);
+    case I32: return strided_i32(n, v, stride);
+    case U32: return strided_u32(n, v, stride);
+    default: return strided_64(n, v, stride);
+    }
+}
+
 static uint64_t total_in_place(ptrdiff_t n, const void *v, int dtype) {
     switch (dtype) {
     case BOOL: return total_bool(n, v);
@@ -88,8 +125,9 @@ static uint64_t total_in_place(ptrdiff_t n, const void *v, int dtype) {
 }
 
 static void add_run(const Addends *a, ptrdiff_t n, const char *data, ptrdiff_t stride, uint64_t *sum) {
-    if (stride == (ptrdiff_t)size_of(a->dtype) && !a->swapped && is_aligned(data, stride, 0, a->dtype)) {
-        *sum += total_in_place(n, data, a->dtype);
+    if (!a->swapped && is_aligned(data, stride, 0, a->dtype)) {
+        *sum += stride == (ptrdiff_t)size_of(a->dtype) ? total_in_place(n, data, a->dtype)
+                                                       : total_strided(n, data, stride, a->dtype);
         return;
     }
     uint64_t run[RUN];

@@ -95,6 +95,25 @@ static void add_run(Task *t, Group *g, const char *data, const char *weights) {
     }
 }
 
+/* Along an axis of runs that must be converted and are short: many of them are added at once. */
+static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
+    const Addends *a = &t->a;
+    const ptrdiff_t n = a->shape[t->inner], stride = a->stride[t->inner], each = t->pairs ? 2 * n : n;
+    const int from = t->pairs ? complex_of(a->dtype) : a->dtype;
+    const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
+    _Alignas(64) char elements[RUN * sizeof(double)];
+    ptrdiff_t filled = 0;
+    for (ptrdiff_t i = 0; i < a->shape[axis]; i++) {
+        if (filled + each > RUN) {
+            add_elements(&t->form, t->size, g, filled, elements, NULL);
+            filled = 0;
+        }
+        fetch(n, data + i * a->stride[axis], stride, from, a->swapped, to, elements + filled * t->size);
+        filled += each;
+    }
+    add_elements(&t->form, t->size, g, filled, elements, NULL);
+}
+
 /* ---- strips ---- */
 
 /* Meanwhile the rows that follow `ahead` bytes later are asked for. */
@@ -139,6 +158,10 @@ static void walk_summed(Task *t, int k, Group *g, ptrdiff_t columns, const char 
         return;
     }
     const int axis = t->summed[k];
+    if (k == t->summeds - 1 && !columns && !t->ready && !t->form.weighted && 4 * t->a.shape[t->inner] <= RUN) {
+        add_short_runs(t, g, axis, data);
+        return;
+    }
     for (ptrdiff_t i = 0; i < t->a.shape[axis]; i++)
         walk_summed(t, k + 1, g, columns, data + i * t->a.stride[axis],
                     t->form.weighted ? weights + i * t->a.weight[axis] : NULL);

@@ -60,7 +60,13 @@ class Choice(NamedTuple):
 
 PREDICTED = "the least time is predicted"
 LOGGER = "parlinalg.dispatch"
-KINDS = (("matvec", "rows"), ("matvec", "columns"), ("matvec", "other"), ("sum", "rows"))  # in the order of `_small`
+KINDS = (  # in the order of `_small`
+    ("matvec", "rows"),
+    ("matvec", "columns"),
+    ("matvec", "other"),
+    ("sum", "rows"),
+    ("sum", "other"),
+)
 BY_NUMPY = -1  # as there
 DTYPES = "?bBhHiIlLqQefdFD"
 

@@ -88,7 +88,7 @@ class Model:
         return {candidate: curve(nbytes) for candidate, curve in self._curves_of(kind).items()}
 
     def best(self, kind: str, nbytes: float) -> Candidate:
-        """The fastest that needs no placing; of those that hardly differ the one with fewer workers."""
+        """The fastest that needs no placing; of those that hardly differ NumPy, or the one with fewer workers."""
         at_once = ("openmp", "numpy") if np.dtype(kind.split()[1]).char in BLAS else ("openmp",)
         return _best({one: seconds for one, seconds in self.predict(kind, nbytes).items() if one.backend in at_once})
 
@@ -131,8 +131,7 @@ class Model:
 
 
 def _best(seconds: Mapping[Candidate, float]) -> Candidate:
-    # One thread first, which disturbs nobody; then NumPy, with which nobody can have lost.
-    ordered = sorted(seconds, key=lambda one: (one.workers > 1, one.backend != "openmp"))
+    ordered = sorted(seconds, key=lambda one: (one.backend != "numpy", one.workers))  # with NumPy nobody has lost
     best = ordered[0]
     for one in ordered[1:]:
         if seconds[one] < WORTH * seconds[best]:

@@ -135,6 +135,29 @@ def test_dot_products_of_any_length(dtype: np.dtype, n: int) -> None:
         require_close(np.asarray(found).reshape(1), exact_matvec(other[np.newaxis], one.conj()))
 
 
+@pytest.mark.parametrize("dtype", PRODUCT_DTYPES, ids=str)
+@pytest.mark.parametrize("n", [1, 2, 5, 16, 17, 33, 70])
+def test_narrow_matrices_in_any_layout(dtype: np.dtype, n: int) -> None:
+    rng = np.random.default_rng(n)
+    drawn = rng.integers(-3 if dtype.kind in "ifc" else 0, 4, (2, 600, 2 * n))  # sums of which are exact in any dtype
+    whole = (drawn[0] + 1j * drawn[1] if dtype.kind == "c" else drawn[0] if dtype.kind != "b" else drawn[0] > 2).astype(
+        dtype
+    )
+    swapped = whole.byteswap().view(dtype.newbyteorder())
+    for A in (
+        whole[:, :n],
+        whole[::2, ::2],
+        whole[::-1, n - 1 :: -1],
+        swapped[:, :n],
+        np.asfortranarray(whole[:, ::2]),
+    ):
+        for matrix, x in ((A, whole[3, : A.shape[1]]), (A.T, whole[: len(A), 0]), (A[:, ::-1], whole[4, n::-1][:n])):
+            expected = np.matvec(matrix, x)
+            for found in (matvec(matrix, x), general(matrix, x, backend="openmp", workers=2)):
+                np.testing.assert_array_equal(found, expected)
+                assert found.dtype == dtype
+
+
 @pytest.mark.parametrize("backend", [None, "openmp"])
 @pytest.mark.parametrize("true", [0, 16_383, 16_384, 49_999, None])
 def test_dot_products_of_bool_end_at_the_first_true(true: int | None, backend: str | None) -> None:

@@ -53,7 +53,7 @@ static void complex_by_rows(const Matrix *A, int acc, const char *x_, char *sums
 #undef SPREAD
     for (ptrdiff_t i = 0; i < A->m; i += GROUP) {
         const ptrdiff_t m = min_of(GROUP, A->m - i);
-        long double re[GROUP] = {0}, im[GROUP] = {0};
+        _Alignas(16) char re[GROUP * sizeof(long double)] = {0}, im[GROUP * sizeof(long double)] = {0};
         row_pair_products[real](m, 2 * A->n, A->data + i * A->rs, A->rs / (ptrdiff_t)size_of(real), for_re.bytes,
                                 for_im.bytes, re, im);
 #define ADD(T) for (ptrdiff_t k = 0; k < m; k++) { T *y = (T *)sums + 2 * (i + k); y[0] += ((T *)re)[k]; \

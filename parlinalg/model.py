@@ -16,9 +16,10 @@ BLAS = "fdFD"  # dtypes whose products NumPy gives to BLAS
 DEVICES = ("opencl",)  # backends that may have memory of their own
 FINER = 1.25  # factor between the sizes at which candidates are compared
 SMALLEST, LARGEST = 1 << 15, 1 << 30  # bytes, of them
+WORTH_OF_COMPLEX = 0.8  # the same: BLAS multiplies narrow ones faster, and the curves are of square ones
 PRODUCTS = 100  # of an operator, in which placing its matrix must pay
 WORTH_PLACING = 0.5  # of the time of who needs no placing, that a device must at least save
-WORTH = 0.95  # of the time of the simpler candidate, that the other one must at least save
+WORTH = 0.92  # of the time of the simpler candidate, that the other one must at least save
 
 
 class Candidate(NamedTuple):
@@ -89,8 +90,10 @@ class Model:
 
     def best(self, kind: str, nbytes: float) -> Candidate:
         """The fastest that needs no placing; of those that hardly differ NumPy, or the one with fewer workers."""
-        at_once = ("openmp", "numpy") if np.dtype(kind.split()[1]).char in BLAS else ("openmp",)
-        return _best({one: seconds for one, seconds in self.predict(kind, nbytes).items() if one.backend in at_once})
+        character = np.dtype(kind.split()[1]).char
+        at_once = ("openmp", "numpy") if character in BLAS else ("openmp",)
+        seconds = {one: taken for one, taken in self.predict(kind, nbytes).items() if one.backend in at_once}
+        return _best(seconds, WORTH_OF_COMPLEX if character in "FD" else WORTH)
 
     def choose(self, kind: str, nbytes: float) -> Candidate:
         """The same, as `steps` have it."""
@@ -130,11 +133,11 @@ class Model:
         return next(self.curves[one] for one in _nearest(kind) if one in self.curves)
 
 
-def _best(seconds: Mapping[Candidate, float]) -> Candidate:
+def _best(seconds: Mapping[Candidate, float], worth: float) -> Candidate:
     ordered = sorted(seconds, key=lambda one: (one.backend != "numpy", one.workers))  # with NumPy nobody has lost
     best = ordered[0]
     for one in ordered[1:]:
-        if seconds[one] < WORTH * seconds[best]:
+        if seconds[one] < worth * seconds[best]:
             best = one
     return best
 

@@ -9,39 +9,51 @@ from typing import Any
 import numpy as np
 
 from . import _kernels
-from .model import Candidate, Model
+from .model import Candidate, Curve, Model
 
 __all__ = ["scaled_to_this_host", "seconds_of_probe"]
 
 SHAPE = 256, 512  # of float64: 1 MiB, which threads pay for everywhere
-TRIES = 12  # of each; the fastest counts, since others may disturb
+ONE_THREAD = Candidate("openmp", 1)
+DIFFERENT = 1.4  # ratio of factors from which on the probe is believed
+SECONDS = 0.006  # of tries for each; the fastest counts, since threads must find their processors, and others disturb
 
 
 def scaled_to_this_host(model: Model, workers: int) -> Model:
-    """The curves of a model as this host would have them: each by the factor of its candidate in one product."""
+    """The curves of a model as this host would have them: each by the factor of its candidate in one product.
+
+    Where that hardly differs from the factor of one thread, this is taken: the probe is too short to tell more.
+    """
     here = seconds_of_probe(workers)
-    curves = {
-        kind: {
-            one: of_kind[like].scaled(seconds / model.probe[like])
-            for one, seconds in here.items()
-            if (like := Candidate(one.backend, min(one.workers, 2))) in of_kind
-        }
-        for kind, of_kind in model.curves.items()
-    }
+    factor = here[ONE_THREAD] / model.probe[ONE_THREAD]
+    curves: dict[str, dict[Candidate, Curve]] = {kind: {} for kind in model.curves}
+    for one, seconds in here.items():
+        like = Candidate(one.backend, min(one.workers, 2))
+        own = seconds / model.probe[like]
+        if 1 / DIFFERENT < own / factor < DIFFERENT:
+            own = factor
+        for kind, of_kind in model.curves.items():
+            if like in of_kind:
+                curves[kind][one] = of_kind[like].scaled(own)
     return Model(curves, "built in, scaled by a probe of this host")
 
 
 def seconds_of_probe(workers: int) -> dict[Candidate, float]:
     """Of the fastest of a few products, by each candidate that needs no set-up."""
     A, x, out = np.ones(SHAPE), np.ones(SHAPE[1]), np.empty(SHAPE[0])
-    calls: dict[Candidate, Callable[[], Any]] = {Candidate("openmp", 1): lambda: _kernels.matvec(A, x, out, 1)}
+    calls: dict[Candidate, Callable[[], Any]] = {ONE_THREAD: lambda: _kernels.matvec(A, x, out, 1)}
     if workers > 1:
         calls[Candidate("openmp", workers)] = lambda: _kernels.matvec(A, x, out, workers)
     calls[Candidate("numpy", 1)] = lambda: np.matvec(A, x, out=out)
-    return {one: min(_seconds(call) for _ in range(TRIES)) for one, call in calls.items()}
+    return {one: _fastest(call) for one, call in calls.items()}
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def _fastest(call: Callable[[], Any]) -> float:
+    begin = end = time.perf_counter()
+    least = float("inf")
+    while end - begin < SECONDS:
+        start = time.perf_counter()
+        call()
+        end = time.perf_counter()
+        least = min(least, end - start)
+    return least

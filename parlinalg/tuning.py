@@ -29,6 +29,7 @@ Call = Callable[[], Any]
 DTYPES = "fdFD?bhilqe"  # signed integers stand for unsigned ones
 QUICK_DTYPES = "fdD?bil"
 SIZES = tuple(1 << power for power in (12, 15, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27))  # bytes of a matrix
+HUGE = 1 << 29  # bytes of a matrix, where BLAS falls behind
 QUICK_SIZES = tuple(1 << power for power in (12, 15, 18, 20, 22, 24, 26))
 MOST_OF_MEMORY = 1 / 8  # that a matrix may take
 NO_GAIN = 0.97  # of the time with fewer workers; what does not save more is not worth them
@@ -78,12 +79,14 @@ def _tune(quick: bool, report: Callable[[float, str], None]) -> Path:
     report(0.0, "workers")
     workers = _useful_workers()
     kinds = list(_kinds(QUICK_DTYPES if quick else DTYPES))
-    sizes = [size for size in (QUICK_SIZES if quick else SIZES) if size <= free_memory() * MOST_OF_MEMORY]
+    sizes = QUICK_SIZES if quick else SIZES
     curves: dict[str, dict[Candidate, Curve]] = {}
     for done, (operation, dtype, layout) in enumerate(kinds):
         kind = kind_of(operation, dtype, layout)
         report(done / len(kinds), kind)
-        curves[kind] = _measure_kind(operation, dtype, layout, sizes, workers)
+        own = (*sizes, HUGE) if operation == "matvec" and dtype.char in BLAS and layout != "other" else sizes
+        room = free_memory() * MOST_OF_MEMORY
+        curves[kind] = _measure_kind(operation, dtype, layout, [size for size in own if size <= room], workers)
     uploads: dict[str, float] = {}
     devices: dict[str, dict[str, int]] = {}
     for name in ("process", "opencl"):

@@ -20,7 +20,7 @@ from parlinalg.registry import default_instance
 
 A, X = np.ones((3, 4)), np.ones(4)
 SMALL = plan_matvec((3, 4), A.dtype, (4,), A.dtype)
-LARGE = plan_matvec((4000, 4000), A.dtype, (4000,), A.dtype)
+LARGE = plan_matvec((4000, 4000), np.dtype(int), (4000,), np.dtype(int))
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,10 @@ BLAS = "fdFD"  # dtypes whose products NumPy gives to BLAS
 DEVICES = ("opencl",)  # backends that may have memory of their own
 FINER = 1.25  # factor between the sizes at which candidates are compared
 SMALLEST, LARGEST = 1 << 15, 1 << 30  # bytes, of them
-WORTH_OF_COMPLEX = 0.8  # the same: BLAS multiplies narrow ones faster, and the curves are of square ones
 PRODUCTS = 100  # of an operator, in which placing its matrix must pay
 WORTH_PLACING = 0.5  # of the time of who needs no placing, that a device must at least save
-WORTH = 0.92  # of the time of the simpler candidate, that the other one must at least save
+WORTH = 0.8  # of the time of the simpler candidate, that the other one must at least take: loops flatter threads
+FROM_MEMORY, WORTH_FROM_MEMORY = 1 << 26, 0.92  # bytes, from which on that is less so
 
 
 class Candidate(NamedTuple):
@@ -93,7 +93,7 @@ class Model:
         character = np.dtype(kind.split()[1]).char
         at_once = ("openmp", "numpy") if character in BLAS else ("openmp",)
         seconds = {one: taken for one, taken in self.predict(kind, nbytes).items() if one.backend in at_once}
-        return _best(seconds, WORTH_OF_COMPLEX if character in "FD" else WORTH)
+        return _best(seconds, WORTH if nbytes < FROM_MEMORY else WORTH_FROM_MEMORY)
 
     def choose(self, kind: str, nbytes: float) -> Candidate:
         """The same, as `steps` have it."""

@@ -15,6 +15,7 @@ __all__ = ["scaled_to_this_host", "seconds_of_probe"]
 
 SHAPE = 256, 512  # of float64: 1 MiB, which threads pay for everywhere
 ONE_THREAD = Candidate("openmp", 1)
+AGAIN, PAUSE = 3, 0.003  # times, and seconds, before what is different is believed
 DIFFERENT = 1.4  # ratio of factors from which on the probe is believed
 SECONDS = 0.006  # of tries for each; the fastest counts, since threads must find their processors, and others disturb
 
@@ -24,18 +25,28 @@ def scaled_to_this_host(model: Model, workers: int) -> Model:
 
     Where that hardly differs from the factor of one thread, this is taken: the probe is too short to tell more.
     """
-    here = seconds_of_probe(workers)
-    factor = here[ONE_THREAD] / model.probe[ONE_THREAD]
+    factors = _factors(model, workers)
+    for _ in range(AGAIN):
+        if all(1 / DIFFERENT < one / factors[ONE_THREAD] < DIFFERENT for one in factors.values()):
+            factors = dict.fromkeys(factors, factors[ONE_THREAD])
+            break
+        time.sleep(PAUSE)  # threads may not have found processors of their own
+        factors = {one: min(factors[one], seconds) for one, seconds in _factors(model, workers).items()}
     curves: dict[str, dict[Candidate, Curve]] = {kind: {} for kind in model.curves}
-    for one, seconds in here.items():
-        like = Candidate(one.backend, min(one.workers, 2))
-        own = seconds / model.probe[like]
-        if 1 / DIFFERENT < own / factor < DIFFERENT:
-            own = factor
+    for one, factor in factors.items():
         for kind, of_kind in model.curves.items():
-            if like in of_kind:
-                curves[kind][one] = of_kind[like].scaled(own)
+            if _like(one) in of_kind:
+                curves[kind][one] = of_kind[_like(one)].scaled(factor)
     return Model(curves, "built in, scaled by a probe of this host")
+
+
+def _factors(model: Model, workers: int) -> dict[Candidate, float]:
+    return {one: seconds / model.probe[_like(one)] for one, seconds in seconds_of_probe(workers).items()}
+
+
+def _like(one: Candidate) -> Candidate:
+    """What the model knows, of hosts with two processors."""
+    return Candidate(one.backend, min(one.workers, 2))
 
 
 def seconds_of_probe(workers: int) -> dict[Candidate, float]:

@@ -195,6 +195,9 @@ class EngineTeam(SharingTeam):
             if error.ename == "EngineError":
                 raise call.engine.death(error.evalue) from None
             raise BackendError(f"ipyparallel: {call.engine} could not run a task: {error}") from error
+        call.engine.view.history.clear()  # of messages, which would grow for ever
+        if self._own is not None:  # a client of the user's keeps its own
+            self._client.history.clear()
         if out is not None:
             call.out[...] = out
         return Failure(*outcome) if isinstance(outcome, tuple) else outcome

@@ -149,6 +149,16 @@ def test_engines_that_mpi_starts(tmp_path: Path) -> None:
 # What travels
 
 
+def test_what_the_client_notes_of_messages_does_not_grow(backend: IPyParallel) -> None:
+    with IPyParallel() as own:
+        for _ in range(20):
+            for one in (own, backend):
+                pla.psum(A, backend=one, workers=1)
+        assert len(own.team._client.history) < 5
+        for one in (own, backend):
+            assert all(len(engine.view.history) < 5 for engine in one.team._engines.values())
+
+
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines that cannot open the files of their client, as on another host."""

@@ -154,7 +154,9 @@ def test_what_the_client_notes_of_messages_does_not_grow(backend: IPyParallel) -
         for _ in range(20):
             for one in (own, backend):
                 pla.psum(A, backend=one, workers=1)
-        assert len(own.team._client.history) < 5
+        client = own.team._client
+        assert client is not None
+        assert len(client.history) < 5
         for one in (own, backend):
             assert all(len(engine.view.history) < 5 for engine in one.team._engines.values())
 

@@ -195,9 +195,7 @@ class EngineTeam(SharingTeam):
             if error.ename == "EngineError":
                 raise call.engine.death(error.evalue) from None
             raise BackendError(f"ipyparallel: {call.engine} could not run a task: {error}") from error
-        call.engine.view.history.clear()  # of messages, which would grow for ever
-        if self._own is not None:  # a client of the user's keeps its own
-            self._client.history.clear()
+        call.engine.drop_notes(of_client=self._own is not None)
         if out is not None:
             call.out[...] = out
         return Failure(*outcome) if isinstance(outcome, tuple) else outcome
@@ -287,6 +285,12 @@ class Engine:
             return self.view.apply_async(function, *arguments).get(GREETING)
         except Exception as error:  # of the messages: whatever it is, this engine cannot be used
             raise self.death(f"{type(error).__name__}: {error}") from error
+
+    def drop_notes(self, of_client: bool) -> None:
+        """Of messages, which would grow for ever; a client of the user's keeps them."""
+        self.view.history.clear()
+        if of_client:
+            self._client.history.clear()
 
     def require_alive(self) -> None:
         """Raise if the engine has died; of one on this host the system knows."""

@@ -18,6 +18,7 @@ import parlinalg as pla
 A = np.random.default_rng(0).standard_normal((200, 100))
 X = A[0].copy()
 TOTAL, PRODUCT = pla.psum(A, backend="numpy"), pla.matvec(A, X, exact=True, backend="numpy")
+_in_call = threading.Event()
 
 
 def disturb(stop: threading.Event, chance: random.Random, backend: str) -> None:
@@ -48,11 +49,21 @@ def calls(backend: str, seconds: float) -> tuple[int, int]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            one_call(backend)
+            try:
+                _in_call.set()
+                one_call(backend)
+            finally:
+                _in_call.clear()
             right += 1
         except (pla.BackendError, KeyboardInterrupt):
             raised += 1
     return right, raised
+
+
+def interrupt(number: int, frame: object) -> None:
+    """Ctrl-C, as far as it comes during a call."""
+    if _in_call.is_set():
+        raise KeyboardInterrupt
 
 
 def one_call(backend: str) -> None:
@@ -64,6 +75,7 @@ def one_call(backend: str) -> None:
 
 def main(backend: str, seconds: float) -> None:
     """Raise if an answer is wrong, or something is left."""
+    signal.signal(signal.SIGINT, interrupt)
     stop = threading.Event()
     thread = threading.Thread(target=disturb, args=(stop, random.Random(0), backend))
     thread.start()

@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(
         "last row dropped, few columns",
         TEMPLATE,
-        "        for (; i < m; i++)\n            for",
-        "        for (; i < m - 1; i++)\n            for",
+        "        for (; i < m; i++) {\n            T s",
+        "        for (; i < m - 1; i++) {\n            T s",
     ),
     Mutant(
         "sign flipped",

@@ -184,7 +184,7 @@ cdef class Sum:
 
     def __init__(self, cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):
         self.a, self.kept, self.workers = a, kept, min(workers, MOST_THREADS)
-        self.addends = addends_of(a, loop_of(a))
+        describe(&self.addends, a, loop_of(a))
         self.digits = 1 if self.addends.loop == U64 else SUM_STATE
         cdef int axis
         if weights is not None:

@@ -15,9 +15,12 @@ from libc.stdlib cimport getenv
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_Scalar(void *data, cnp.dtype descr, object base)
+
 from parallel cimport (
     BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32, U64,
-    Addends, Kernels, Matrix, addends_of, dtype_of_number, matrix_of, seconds_now, threads_now,
+    Addends, Kernels, Matrix, describe, dtype_of_number, matrix_of, seconds_now, threads_now,
 )
 
 from ._kernels import matvec as multiply_by_threads
@@ -161,15 +164,15 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b):
     if A.dtype == CLONGDOUBLE or A.dtype != BOOL and nbytes >= MOST_OF_SERIAL_DOTS:
         return None
     A.n, A.cs, A.m, A.rs = A.m, A.rs, 1, 0
-    cdef cnp.ndarray result = cnp.PyArray_EMPTY(0, NULL, number, 0)
+    cdef long double result   # large and aligned enough for any of them
     y = A
-    y.data, y.m, y.n, y.rs, y.cs, y.swapped = cnp.PyArray_BYTES(result), 1, 1, 0, 0, 0
+    y.data, y.m, y.n, y.rs, y.cs, y.swapped = <char *>&result, 1, 1, 0, 0, 0
     if A.n < LET_OTHERS_RUN:
         kernels.matvec(&A, &x, &y)
     else:
         with nogil:
             kernels.matvec(&A, &x, &y)
-    return cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+    return PyArray_Scalar(&result, cnp.PyArray_DescrFromType(number), None)
 
 
 cdef object total(cnp.ndarray a, int axis):
@@ -186,24 +189,45 @@ cdef object total(cnp.ndarray a, int axis):
         axis += ndim if axis < 0 else 0
         if not 0 <= axis < ndim:
             return None
+    cdef Addends addends
+    describe(&addends, a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
     if dtype < F16:
         number = cnp.NPY_ULONG if is_unsigned(dtype) else cnp.NPY_LONG
-    cdef cnp.ndarray result = zeros_without(a, axis, number)
-    if cnp.PyArray_SIZE(result) == 0:   # its strides are 0, as if all axes were summed
-        return result
-    cdef Addends addends = addends_of(a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
-    cdef int kept = 0
-    for k in range(ndim):
-        if axis != EVERY and k != axis:
-            addends.result[k] = cnp.PyArray_STRIDE(result, kept)
-            kept += 1
-    if dtype >= C64:
+    elif dtype >= C64:
         if ndim == MAX_DIMS:
             return None
         add_parts(&addends, dtype)
-    if sum_all(&addends, cnp.PyArray_SIZE(a), STATES if dtype < F16 else addends.dtype, result):
-        return None   # it reports what it met
-    return result if kept else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+    if axis == EVERY or ndim == 1:
+        return total_of_all(&addends, cnp.PyArray_SIZE(a), number)
+    return totals_along(&addends, a, axis, number)
+
+
+cdef object total_of_all(const Addends *addends, Py_ssize_t size, int number):
+    """A number of NumPy's; None if there is something to report."""
+    cdef double sums[2]   # real and imaginary part
+    sums[0] = sums[1] = 0
+    if sum_all(addends, size, <char *>sums, NULL):
+        return None
+    return PyArray_Scalar(sums, cnp.PyArray_DescrFromType(number), None)
+
+
+cdef object totals_along(Addends *addends, cnp.ndarray a, int axis, int number):
+    """An array of sums along one of several axes; None if there is something to report."""
+    cdef cnp.ndarray result = zeros_without(a, axis, number)
+    if cnp.PyArray_SIZE(result) == 0:   # its strides are 0, as if all axes were summed
+        return result
+    cdef int k, kept = 0
+    for k in range(cnp.PyArray_NDIM(a)):
+        if k != axis:
+            addends.result[k] = cnp.PyArray_STRIDE(result, kept)
+            kept += 1
+    cdef void *room = PyMem_RawMalloc(ROOM_BYTES + 64)
+    if room == NULL:
+        raise MemoryError(f"psum: {ROOM_BYTES} bytes to sum in are not available")
+    cdef int flags = sum_all(addends, cnp.PyArray_SIZE(a), cnp.PyArray_BYTES(result),
+                             <void *>((<size_t>room + 63) & ~<size_t>63))
+    PyMem_RawFree(room)
+    return None if flags else result
 
 
 cdef object total_by_threads(cnp.ndarray a, int dtype, int threads):
@@ -225,11 +249,11 @@ cdef bint is_unsigned(int dtype) noexcept:
 
 
 cdef cnp.ndarray zeros_without(cnp.ndarray a, int axis, int number):
-    """Zeros in the shape of `a` without an axis, or without any if that is EVERY."""
+    """Zeros in the shape of `a` without an axis."""
     cdef cnp.npy_intp shape[64]
     cdef int k, kept = 0
     for k in range(cnp.PyArray_NDIM(a)):
-        if axis != EVERY and k != axis:
+        if k != axis:
             shape[kept] = cnp.PyArray_DIM(a, k)
             kept += 1
     return cnp.PyArray_ZEROS(kept, shape, number, 0)
@@ -244,21 +268,13 @@ cdef void add_parts(Addends *a, int dtype) noexcept:
     a.ndim += 1
 
 
-cdef int sum_all(const Addends *a, Py_ssize_t size, int dtype, cnp.ndarray result) except -1:
-    cdef char *sums = cnp.PyArray_BYTES(result)
-    cdef void *room = NULL
-    cdef int flags
-    if cnp.PyArray_NDIM(result):
-        room = PyMem_RawMalloc(ROOM_BYTES + 64)
-        if room == NULL:
-            raise MemoryError(f"psum: {ROOM_BYTES} bytes to sum in are not available")
-    cdef void *aligned = <void *>((<size_t>room + 63) & ~<size_t>63)
+cdef int sum_all(const Addends *a, Py_ssize_t size, char *sums, void *room) noexcept:
+    """Sums of integers are states of one integer each."""
+    cdef int dtype = STATES if a.loop == U64 else a.dtype, flags
     if size < LET_OTHERS_RUN:
-        flags = kernels.sum(a, dtype, sums, aligned)
-    else:
-        with nogil:
-            flags = kernels.sum(a, dtype, sums, aligned)
-    PyMem_RawFree(room)
+        return kernels.sum(a, dtype, sums, room)
+    with nogil:
+        flags = kernels.sum(a, dtype, sums, room)
     return flags
 
 

@@ -95,18 +95,29 @@ static void set_window(Group *g, int t, int E) {
     }
 }
 
-/* The bits of the largest magnitude of each lane; greater than those of infinity where there is a NaN. */
-static Words largest_of(const Form *f, const Rows *rows) {
+/* The bits of the magnitudes of a row: greater than those of infinity where there is a NaN. */
+static inline Words magnitudes(const Form *f, const Rows *rows, ptrdiff_t i) {
+    Doubles v = load(f->type, row_of(rows, i));
+    if (f->weighted) v *= load_weights(f->one_weight, weights_of(rows, i));
+    return (Words)v & 0x7fffffffffffffff;
+}
+
+/* Of words whose first bits are zero. */
+static inline Words larger(Words a, Words b) {
     typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
-    Words most = {0};
-    for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
-        Doubles v = load(f->type, row_of(rows, i));
-        if (f->weighted) v *= load_weights(f->one_weight, weights_of(rows, i));
-        const Words bits = (Words)v & 0x7fffffffffffffff;
-        const Words greater = (Words)((Integers)bits > (Integers)most);
-        most = (bits & greater) | (most & ~greater);
-    }
-    return most;
+    const Words greater = (Words)((Integers)a > (Integers)b);
+    return (a & greater) | (b & ~greater);
+}
+
+/* The largest magnitude of each lane. */
+static Words largest_of(const Form *f, const Rows *rows) {
+    enum { APART = 4 };   /* since each comparison has to wait for the one before */
+    Words most[APART] = {{0}};
+    ptrdiff_t i = 0;
+    for (; i + APART <= rows_in(rows); i += APART)
+        for (int k = 0; k < APART; k++) most[k] = larger(magnitudes(f, rows, i + k), most[k]);
+    for (; i < rows_in(rows); i++) most[0] = larger(magnitudes(f, rows, i), most[0]);
+    return larger(larger(most[0], most[1]), larger(most[2], most[3]));
 }
 
 /* The window exponents that folds are exact with. Nothing is lost above 2^-1074, nor of the error of a product above

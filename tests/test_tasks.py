@@ -176,7 +176,7 @@ def test_a_task_that_raises(backend: str, schedule: str) -> None:
     assert [error.taskmap[i] for i in (0, 1, 3)] == [6, 3, 2]
     assert isinstance(error.taskmap[4], ZeroDivisionError)
     assert error.__cause__ is error.failures[2]
-    assert "6 // x" in str(error.failures[2].__cause__)
+    assert "in <lambda>" in str(error.failures[2].__cause__)
     timeline_is_possible(error.taskmap)
 
 

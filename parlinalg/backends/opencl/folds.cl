@@ -51,6 +51,7 @@ typedef WORD WORDS __attribute__((ext_vector_type(4), aligned(sizeof(WORD))));
 #define SPACING 47      // binades from one fold to the next
 #define CHAIN 16        // rows that are added to M, which has room for 16 numbers below 2**(E + 1)
 #define ROWS (LANES == 1 ? 128 : 512) // of LANES elements, of a block
+#define FEW_ROWS 32
 #define NO_WINDOW (-10000)
 
 // Windows that folds are exact with: nothing is lost above 2**-1074, nor of the error of a product above 2**-969; and
@@ -231,17 +232,17 @@ int fold_block(long *digits, __global const WORD *a, __global const ulong *weigh
     return fold(digits, a, weights, rows, step, E, 1);
 }
 
-// What a work item adds: elements that are `step` apart.
+// What a work item adds: elements that are `step` apart. The window is found with a few.
 void add_all(long *digits, __global const WORD *a, __global const ulong *weights, const long count, const long step,
-             const int sound)
+             const int sound, int *window, int *many)
 {
-    int window = NO_WINDOW, many = 0;
     long i = 0;
     while (sound && i + LANES <= count) {
-        const int rows = (count - i) / LANES < ROWS ? (int)((count - i) / LANES) : ROWS;
+        const int most = *window == NO_WINDOW ? FEW_ROWS : ROWS;
+        const int rows = (count - i) / LANES < most ? (int)((count - i) / LANES) : most;
         __global const WORD *block = a + i * step;
         __global const ulong *factors = weights + i * step;
-        if (!fold_block(digits, block, factors, rows, LANES * step, &window, &many))
+        if (!fold_block(digits, block, factors, rows, LANES * step, window, many))
             add_each(digits, block, factors, (long)rows * LANES, step);
         i += (long)rows * LANES;
     }

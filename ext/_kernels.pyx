@@ -71,6 +71,16 @@ def limit_of_openmp():
 threads_told()   # so that it knows what was there at first
 
 
+def threads_are_late():
+    """Whether threads came so late lately that one alone is faster: other programs keep the processors busy."""
+    return threads_are_late_() != 0
+
+
+def note(double seconds, Py_ssize_t elements):
+    """What each call on threads notes: how long it took, for so many elements."""
+    note_call(seconds, elements)
+
+
 def table_address():
     """Where the table of kernels in use lies, for `_small`."""
     return <size_t>chosen
@@ -138,6 +148,7 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     cdef Py_ssize_t first
     cdef Team *team
     cdef int thread, threads
+    cdef double start = seconds_now()
     for first in range(0, parts, INTERRUPT_PARTS * workers):
         threads = threads_allowed(min(workers, parts - first))
         team = keep_threads_off()
@@ -150,6 +161,8 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
                     join_team(team, thread)
                     product_work(k, &p, split, &work, thread, first_sums, partial)
         PyErr_CheckSignals()
+    if workers > 1:
+        note_call(seconds_now() - start, p.batch * p.A.m * p.A.n)
     if split == SPLIT_COLUMNS:
         product_combine(k, &p, parts, first_sums)
 
@@ -265,6 +278,7 @@ cdef class Sum:
         cdef Py_ssize_t first, parts = self.parts, at_a_time = INTERRUPT_PARTS * self.workers
         cdef Team *team
         cdef int axis = self.axis, thread, threads, flags = 0
+        cdef double start = seconds_now()
         for first in range(0, parts, at_a_time):
             threads = threads_allowed(min(self.workers, parts - first))
             team = keep_threads_off()
@@ -278,6 +292,8 @@ cdef class Sum:
                         flags |= sum_work(k, addends, axis, &work, thread, dtype, results + thread * set_bytes,
                                           strips + thread * strip_bytes)
             PyErr_CheckSignals()
+        if self.workers > 1:
+            note_call(seconds_now() - start, cnp.PyArray_SIZE(self.a))
         return flags
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
+from ..split import pieces
+
 __all__ = [
     "KIND",
     "Layout",
@@ -38,6 +40,10 @@ KIND = "memfd" if hasattr(os, "memfd_create") else "unlinked files"
 ALIGNMENT = 64  # bytes; a cache line
 SPARE_BYTES = 64 << 20  # that a team keeps for the next call: new memory costs a page fault every 4 KiB
 SMALLEST = 1 << 16  # bytes of a segment
+COPIED_AT_A_TIME = 1 << 23  # elements
+# Files of a control group: its limit, what is used, and what of that the kernel would give back.
+CGROUP2 = "memory.max", "memory.current", "inactive_file"
+CGROUP1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
 
 # An array in a mapped region: key of the region, offset in it, dtype, shape and strides.
 Layout = tuple[int, int, str, tuple[int, ...], tuple[int, ...]]
@@ -104,9 +110,11 @@ class Segment(Source):
     def copy(self, a: Array) -> Array:
         """A copy of `a` in this segment: native byte order, axes in the same order in memory, without gaps."""
         axes = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
-        view = self.empty(tuple(a.shape[axis] for axis in axes), a.dtype, 0).transpose(np.argsort(axes))
-        view[...] = a
-        return view
+        ordered = a.transpose(axes)
+        view = self.empty(ordered.shape, a.dtype, 0)
+        for index in pieces(ordered.shape, COPIED_AT_A_TIME):  # Ctrl-C is seen in between
+            view[index] = ordered[index]
+        return view.transpose(np.argsort(axes))
 
     def part(self, view: Array) -> Layout:
         """Where a view of what `copy` or `empty` returned lies."""
@@ -191,15 +199,19 @@ def _process_room() -> float:
 
 
 def _group_room(cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes that the control groups (version 2) of this process still grant it; beyond, the kernel kills it."""
-    match = re.search(r"^0::/(.*)$", _read(cgroup), re.MULTILINE)
+    """Bytes that the control groups of this process still grant it; beyond, the kernel kills it."""
+    return min(_room_below(root, cgroup, "", CGROUP2), _room_below(root / "memory", cgroup, "memory", CGROUP1))
+
+
+def _room_below(root: Path, cgroup: Path, controller: str, names: tuple[str, str, str]) -> float:
+    match = re.search(rf"^\d+:(?:[\w,=]+,)?{controller}(?:,[\w,=]+)?:/(.*)$", _read(cgroup), re.MULTILINE)
     group = root / (match[1] if match else "")
-    return min(_room(folder) for folder in (group, *group.parents) if folder.is_relative_to(root))
+    return min(_room(folder, *names) for folder in (group, *group.parents) if folder.is_relative_to(root))
 
 
-def _room(group: Path) -> float:
-    limit, used = _read(group / "memory.max").strip(), _read(group / "memory.current").strip()
-    cached = re.search(r"^inactive_file (\d+)$", _read(group / "memory.stat"), re.MULTILINE)
+def _room(group: Path, most: str, now: str, cache: str) -> float:
+    limit, used = _read(group / most).strip(), _read(group / now).strip()
+    cached = re.search(rf"^{cache} (\d+)$", _read(group / "memory.stat"), re.MULTILINE)
     if not (limit.isdecimal() and used.isdecimal()):  # no limit
         return math.inf
     return int(limit) - int(used) + (int(cached[1]) if cached else 0)

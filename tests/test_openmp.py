@@ -238,3 +238,16 @@ def test_large_matrix_products_are_done_in_parts(monkeypatch: pytest.MonkeyPatch
     for backend in ("numpy", "openmp"):
         with operator(A, backend=backend) as op:
             assert (op @ X).tolist() == (A @ X).tolist()
+
+
+def test_no_more_threads_are_started_than_the_address_space_has_room_for() -> None:
+    program = """
+        import resource
+        expected = parlinalg.psum(A, backend="numpy")
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20), resource.RLIM_INFINITY))
+        for workers in (2, 8, 64):
+            assert parlinalg.psum(A, backend="openmp", workers=workers) == expected
+        print("right")
+    """
+    assert run(program) == "right"

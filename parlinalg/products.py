@@ -59,7 +59,7 @@ def product_sums(
     A = np.broadcast_to(A, (*batch, *A.shape[-2:]))
     complex_A = A.dtype.kind == "c"
     with _kernels.ieee754():
-        parts = [np.ascontiguousarray(one, np.float64) for one in _weights(x.astype(dtype), complex_A)]
+        parts = [np.ascontiguousarray(one, np.float64) for one in _weights(x.astype(dtype, copy=False), complex_A)]
     for part in parts:
         weights = np.expand_dims(part, -3 if complex_A else -2)
         yield real_view(A, A.ndim) if complex_A else A, kept, weights, single

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import parlinalg as pla
 from opencl_devices import DEVICES, A, Pretended, X, as_gpu, pyopencl
 from parlinalg.backends import OpenCL, _device, _vendors
-from parlinalg.backends._device import Device, describe, find
+from parlinalg.backends._device import Device
+from parlinalg.backends._device_choice import describe, find
 from parlinalg.backends._device_matrix import Sent
 from parlinalg.testing import BackendSuite
 from parlinalg.testing.base import ALLOWED

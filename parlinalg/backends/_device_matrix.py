@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ..operands import is_there
 from ._base import Array
 from ._device import PAIRS, Device
+from ._device_choice import FORKED
 from ._device_products import Block, Pending
 from ._pairs import exponent_of, join, split
 from ._shared import compact
@@ -133,8 +135,9 @@ class Kept(Matrix):
         return y
 
     def close(self) -> None:
-        if self._runs_on:
-            self.device.queue.finish()  # on a processor, it reads memory that the caller may free now
+        if self._runs_on and not FORKED.is_foreign():  # in a forked process, that would wait forever
+            with suppress(self.device.cl.Error):  # a device that failed computes no more
+                self.device.queue.finish()  # on a processor, it reads memory that the caller may free now
 
     def _length(self) -> int:
         return sum(block.shape[-2] for block in self.blocks)

@@ -14,7 +14,8 @@ from ..exact import digits, report
 from ..operands import is_there
 from ..plan import MatvecPlan, SumPlan
 from ._base import Array, Backend, Resident
-from ._device import Device, find
+from ._device import Device
+from ._device_choice import find, require_queue
 from ._device_matrix import Kept, Matrix, Sent, on_device
 from ._device_sums import row_states, rows_of, rows_there, write_exactly
 from ._device_tuning import tuned_devices
@@ -56,7 +57,7 @@ class OpenCL(Backend):
             raise ValueError(f"OpenCL: float64 is {float64!r}; it must be 'native' or 'emulate'")
         if device is not None and queue is not None:
             raise ValueError("OpenCL: both device and queue are given; a queue has a device already")
-        self.device = Device(find(device)) if queue is None else Device(queue.device, queue)
+        self.device = Device(find(device)) if queue is None else Device(require_queue(queue).device, queue)
         self.emulates = float64 == "emulate" and not self.device.has_float64
 
     @classmethod

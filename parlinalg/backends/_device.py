@@ -40,7 +40,11 @@ COMPLEX = REAL | {
 HALF = {"LOAD(p, i)": "vload_half(i, p)", "STORE(p, i, v)": "vstore_half_rte(v, i, p)"}
 FOUR = {"WIDTH": "4", "VLOAD": "vload4", "STOREV": "vstore4"}
 EIGHT = {"WIDTH": "8", "VLOAD": "vload8", "STOREV": "vstore8"}
-BOOL = {"LOAD(p, i)": "((uchar)((p)[i] != 0))", "ADD(a, b)": "((a) | (b))", "MULTIPLY_ADD(s, a, b)": "((s) | ((a) & (b)))"}
+BOOL = {
+    "LOAD(p, i)": "((uchar)((p)[i] != 0))",
+    "ADD(a, b)": "((a) | (b))",
+    "MULTIPLY_ADD(s, a, b)": "((s) | ((a) & (b)))",
+}
 OF_PAIRS = {
     "LOAD(p, i)": "load_pair((p)[i])",
     "STORE(p, i, v)": "((p)[i] = store_pair(v))",
@@ -179,6 +183,19 @@ class Device:
     def totals(self, dtype: np.dtype) -> Any:
         """The kernel of totals.cl."""
         return self._kernel(("totals",), dtype.name, {"WORD": INTEGERS[dtype.name]}, "total_rows")
+
+    def copy_there(self, a: Any) -> Any:
+        """A contiguous copy of an array of pyopencl, of one or two axes, with any strides and at any address."""
+        import pyopencl.array
+
+        copy: Any = pyopencl.array.empty(self.queue, a.shape, a.dtype)
+        if copy.size == 0:
+            return copy
+        steps = (0, *a.strides)[-2:]
+        sizes = [np.int64(one) for one in (a.offset, a.shape[-1], *steps, a.dtype.itemsize)]
+        kernel = self.cl.Kernel(self._program(("copies",), "", {}), "copy_elements")
+        copy.add_event(kernel(self.queue, (a.size,), None, a.base_data, *sizes, copy.data, wait_for=a.events))
+        return copy
 
     def buffer(self, a: Array) -> Any:
         """What lies in memory at `a`, contiguous, as a buffer to read; a copy, unless the device is the processor."""

@@ -62,14 +62,11 @@ def _named(asked: str, devices: Sequence[Any]) -> Any:
 
 
 def _index(asked: Any) -> int:
-    try:
-        if isinstance(asked, bool):
-            raise TypeError
-        return operator.index(asked)
-    except TypeError:
+    if isinstance(asked, bool) or not hasattr(asked, "__index__"):
         raise TypeError(
             f"OpenCL: device is {asked!r}; it must be a part of a name, an index, a pyopencl.Device or None"
-        ) from None
+        )
+    return operator.index(asked)
 
 
 def _of_variable() -> Any:
@@ -80,7 +77,8 @@ def _of_variable() -> Any:
         return pyopencl.create_some_context(interactive=False).devices[0]
     except (pyopencl.Error, ValueError, IndexError) as error:
         raise ValueError(
-            f"OpenCL: the environment variable {VARIABLE} is {os.environ.get(VARIABLE)!r}: {error}; there are {describe()}"
+            f"OpenCL: the environment variable {VARIABLE} is {os.environ.get(VARIABLE)!r}: {error}; "
+            f"there are {describe()}"
         ) from error
 
 

@@ -95,7 +95,13 @@ class OpenCL(Backend):
         return f"device {self.device.name!r} has no float64. Cast the operands to 32 bits, or {remedy}"
 
     def place(self, A: Array, workers: int) -> Resident:
-        return PlacedArray(self.device, A, emulates=self.emulates)
+        placed = PlacedArray(self.device, A, emulates=self.emulates)
+        placed.put()
+        return placed
+
+    def matvec(self, A: Array, x: Array, out: Array, workers: int, *, exact: bool = False) -> None:
+        with PlacedArray(self.device, A, emulates=self.emulates) as resident:  # put there in the dtype of `out` only
+            resident.matvec(x, out, exact=exact)
 
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
         rows, n = prod(a.shape[:kept]), prod(a.shape[kept:])
@@ -119,6 +125,15 @@ class PlacedArray(Resident):
         self._placements: dict[np.dtype, Matrix] = {}
         with device.usable():
             pass
+
+    def put(self) -> None:
+        """Put it there as it is, if the device computes in its dtype, so that the caller may change it."""
+        dtype = self._A.dtype.newbyteorder("=")
+        with self._device.usable():
+            if dtype.char not in "gG" and (
+                self._device.has_float64 or dtype.char not in "dD" or (self._emulates and dtype.char == "d")
+            ):
+                self._placed(dtype)
 
     def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
         with self._device.usable():

@@ -89,8 +89,8 @@ def _is_found(library: str, beside: Path) -> bool:
     """Whether the loader can find it: by its path, or by its name, as the system does."""
     if os.path.isabs(library):
         return os.path.exists(library)
-    folders = [*filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")), beside]
-    if any(Path(folder, library).exists() for folder in folders) or not CACHE.exists():
+    folders = [beside, *(Path(one) for one in os.environ.get("LD_LIBRARY_PATH", "").split(":") if one)]
+    if any((folder / library).exists() for folder in folders) or not CACHE.exists():
         return True
     return library.encode() in CACHE.read_bytes()
 

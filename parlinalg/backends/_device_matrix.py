@@ -54,7 +54,7 @@ class Matrix(ABC):
     def multiply(self, x: Array, out: Array, *, transposed: bool) -> None:
         """Write ``A @ x`` or ``x @ A`` into `out`; x has its leading dimensions."""
         exponent = None if self.exponent is None else exponent_of(x, -1)
-        vectors = np.ascontiguousarray(x if exponent is None else split(x, exponent))
+        vectors = np.ascontiguousarray(x.astype(self.dtype, copy=False) if exponent is None else split(x, exponent))
         if vectors.__array_interface__["data"][0] % vectors.itemsize:  # complex numbers are vectors to OpenCL
             vectors = vectors.copy()
         adds = transposed and len(self.rows) > 1

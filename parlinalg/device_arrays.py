@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .backends._base import Backend
-from .dispatch import asked_for
+from .dispatch import asked_for, count_workers
 from .errors import BackendUnavailable
 from .exact import round_states
 from .operands import as_operand, check_out, is_there, real_view
@@ -50,7 +50,16 @@ def _backend_of_queue(queue: Any) -> Backend:
     return backend_class("opencl")(queue=queue)  # type: ignore[call-arg]
 
 
-def multiply_there(function: str, plan: MatvecPlan, A: Any, x: Any, backend: str | Backend | None, *, out: Any) -> Any:
+def multiply_there(
+    function: str,
+    plan: MatvecPlan,
+    A: Any,
+    x: Any,
+    backend: str | Backend | None,
+    workers: int | None,
+    *,
+    out: Any,
+) -> Any:
     """The product; where x is on a device the result is, too.
 
     Parameters
@@ -58,7 +67,7 @@ def multiply_there(function: str, plan: MatvecPlan, A: Any, x: Any, backend: str
     function : {"matvec", "vecmat", "vecdot"}
     plan : MatvecPlan
     A, x : ndarray or pyopencl.array.Array, of a matrix and of a vector
-    backend
+    backend, workers
         As in `matvec`.
     out : ndarray, optional
         Where x is on the host.
@@ -68,6 +77,7 @@ def multiply_there(function: str, plan: MatvecPlan, A: Any, x: Any, backend: str
             f"{function}: arrays of pyopencl of shapes {A.shape} and {x.shape}; they must be one matrix and one vector"
         )
     used = backend_of(function, backend, A, x)
+    count_workers(used, workers)
     refusal = used.refusal(plan)
     if refusal is not None:
         raise BackendUnavailable(f"backend {used.name!r} cannot run this call: {refusal}")
@@ -100,12 +110,14 @@ def sum_there(
     axis: int | tuple[int, ...] | None,
     dtype: np.dtype | None,
     backend: str | Backend | None,
+    workers: int | None,
     *,
     others: bool,
 ) -> Any:
     """The sums of an array of pyopencl, which come back as NumPy's."""
     plan = plan_sum(a.shape, a.dtype, axis, dtype)
     used = backend_of("psum", backend, a)
+    count_workers(used, workers)
     if a.offset % a.dtype.itemsize:
         raise TypeError("psum: a is an array of pyopencl that begins amid an element of its memory; pass a.get()")
     if others or plan.cast is not None or plan.order != tuple(range(len(a.shape))) or not a.flags.c_contiguous:

@@ -101,7 +101,7 @@ def psum(
         return _sum_of_distributed(a, axis, dtype, *others)
     if is_there(a):
         plain = out is None and not keepdims and np.ndim(initial) == 0 and not initial and where is True
-        return sum_there(a, _axis(axis), as_dtype("psum", dtype), backend, others=not plain)
+        return sum_there(a, _axis(axis), as_dtype("psum", dtype), backend, workers, others=not plain)
     a = as_operand("psum", "a", a)
     given = as_dtype("psum", dtype)
     if given is None and a.dtype.kind in "biu" and isinstance(out, np.ndarray) and out.dtype.kind in "fc":

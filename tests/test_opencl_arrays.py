@@ -131,6 +131,9 @@ def test_calls_that_arrays_of_the_device_are_not_for() -> None:
     for options in ({"axis": 0}, {"keepdims": True}, {"initial": 1}, {"out": np.empty(())}):
         with pytest.raises(TypeError, match=r"pass a.get\(\)"):
             pla.psum(b, **options)
+    for call in (lambda: pla.matvec(b, v, workers=0), lambda: pla.psum(b, workers=0)):
+        with pytest.raises(ValueError, match="workers"):
+            call()
     with pytest.raises(TypeError, match="which is not taken here"):
         pla.explain(b, v)
     with pytest.raises(ValueError, match="another context than the backend"):

@@ -99,7 +99,7 @@ class Kept(Matrix):
     ) -> None:
         super().__init__(device, dtype, rows, exponent)
         self.blocks = blocks
-        self._runs_on = False  # whether the device may still compute with it
+        self._runs_on = False  # whether the device may still read memory of the host
 
     def block(self, number: int) -> tuple[Any, Block]:
         return self.device.queue, self.blocks[number]
@@ -109,7 +109,7 @@ class Kept(Matrix):
         import pyopencl.array
 
         device = self.device
-        self._runs_on = True
+        self._runs_on = device.is_processor and isinstance(self.blocks[0].used, np.ndarray)
         vector = x if x.strides == (x.dtype.itemsize,) and not x.offset else device.copy_there(x)
         blocks = [block.transpose() for block in self.blocks] if transposed else self.blocks
         length = blocks[0].shape[-2] if transposed else sum(block.shape[-2] for block in blocks)

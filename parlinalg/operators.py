@@ -180,6 +180,8 @@ class Operator(SmallProducts):
         """``self @ other``, where `SmallProducts` has no short cut for it."""
         if isinstance(other, DistributedArray):
             return self.matmat(other) if other.ndim == 2 else self.matvec(other)
+        if self._account.resident.takes(other):
+            return self.matvec(other)
         array = _at_most_matrix("the right operand", other)
         return self.matmat(array) if array.ndim == 2 else self.matvec(array)
 

@@ -100,8 +100,8 @@ def psum(
         others = out is not None, keepdims, initial != 0, where is not True, backend is not None, workers is not None
         return _sum_of_distributed(a, axis, dtype, *others)
     if is_there(a):
-        plain = out is None and not keepdims and initial == 0 and where is True and dtype in (None, a.dtype)
-        return sum_there(a, _axis(axis), backend, others=not plain)
+        plain = out is None and not keepdims and np.ndim(initial) == 0 and not initial and where is True
+        return sum_there(a, _axis(axis), as_dtype("psum", dtype), backend, workers, others=not plain)
     a = as_operand("psum", "a", a)
     given = as_dtype("psum", dtype)
     if given is None and a.dtype.kind in "biu" and isinstance(out, np.ndarray) and out.dtype.kind in "fc":

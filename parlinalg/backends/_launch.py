@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError
 from ._shared import anonymous_file
 from ._worker import receive, send
 
-__all__ = ["WorkerProcess", "end"]
+__all__ = ["Stopped", "WorkerProcess", "end", "state_of"]
 
 # Not multiprocessing: its children import the user's __main__, which has to be guarded for it.
 CODE = """
@@ -27,6 +28,7 @@ import_module(module).main(int(worker), int(link))
 THREADS_OF = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB")  # libraries that read <name>_NUM_THREADS when they load
 SECONDS_TO_END = 2.0  # granted to a worker before it is killed
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
+LOOKS = 4  # at a process that is stopped, before it is lost
 LOG_TAIL = 2000  # characters of what a dead worker wrote that its error shows
 
 
@@ -127,6 +129,26 @@ class WorkerProcess:
             f"process: worker {self.number} (pid {self.process.pid}) {how}; the next call starts new workers"
             + (f". It wrote:\n{said}" if said else "")
         )
+
+
+def state_of(pid: int) -> str:
+    """The state of a process of this host, as the letter in /proc; "" if there is none, "?" where nothing tells."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "" if Path("/proc/self").exists() else "?"
+
+
+class Stopped:
+    """Finds out whether a process is stopped, as by SIGSTOP, for longer than a moment."""
+
+    def __init__(self) -> None:
+        self._looks = 0  # in a row at which it was
+
+    def look(self, pid: int) -> bool:
+        """Look once more; whether it was stopped each time."""
+        self._looks = self._looks + 1 if state_of(pid) == "T" else 0
+        return self._looks >= LOOKS
 
 
 def end(workers: list[Any]) -> None:

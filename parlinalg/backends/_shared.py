@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 import resource
+import struct
 import tempfile
 from collections.abc import Sequence
 from itertools import count
@@ -44,6 +45,7 @@ COPIED_AT_A_TIME = 1 << 23  # elements
 # Files of a control group: its limit, what is used, and what of that the kernel would give back.
 CGROUP2 = "memory.max", "memory.current", "inactive_file"
 CGROUP1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+STAMP = struct.Struct("<Q")  # behind each segment: how often it was taken back
 
 # An array in a mapped region: key of the region, offset in it, dtype, shape and strides.
 Layout = tuple[int, int, str, tuple[int, ...], tuple[int, ...]]
@@ -97,8 +99,9 @@ class Segment(Source):
 
     def __init__(self, nbytes: int) -> None:
         super().__init__(anonymous_file("parlinalg-segment"), 0, nbytes, True)
+        self._uses = 0
         try:
-            reserve(self.file, nbytes)
+            reserve(self.file, nbytes + STAMP.size)
             self.memory = self.region.map(self.file)
             self._address = address(np.frombuffer(self.memory, np.uint8, 1))
         except OSError as error:
@@ -120,6 +123,15 @@ class Segment(Source):
         """Where a view of what `copy` or `empty` returned lies."""
         return self.layout(view, address(view) - self._address if view.size else 0)
 
+    def stamp(self) -> None:
+        """Tell processes that know this segment without the knowledge of this one that it will hold something else."""
+        self._uses += 1
+        os.pwrite(self.file, STAMP.pack(self._uses), self.region.length)
+
+    def is_stamped(self) -> bool:
+        """Whether another process has done so since this one was forked from it."""
+        return os.pread(self.file, STAMP.size, self.region.length) != STAMP.pack(self._uses)
+
 
 class Segments:
     """Segments that are free, up to SPARE_BYTES of them."""
@@ -140,8 +152,9 @@ class Segments:
 
     def give(self, segment: Segment) -> list[Source]:
         """Take a segment back; return those that are given up, the oldest first."""
-        if segment.region.key < self._oldest:
+        if self.has_retired(segment):
             return [segment]
+        segment.stamp()
         self._spare.append(segment)
         dropped: list[Source] = []
         while sum(s.region.length for s in self._spare) > SPARE_BYTES:
@@ -149,8 +162,12 @@ class Segments:
         return dropped
 
     def retire(self) -> None:
-        """Never again use a segment that exists now: a process that is being forked may have a matrix in it."""
+        """Never again use a segment that exists now: another process may have a matrix in it."""
         self._oldest = next(_keys)
+
+    def has_retired(self, source: Source) -> bool:
+        """Whether it existed when `retire` was called."""
+        return source.region.key < self._oldest
 
 
 def anonymous_file(name: str) -> int:

@@ -81,12 +81,14 @@ def faults(quick: bool) -> Iterator[Case]:
     yield on("fork_while_another_thread_computes", "openmp")
     yield on("fork_while_another_thread_computes", "process")
     yield on("fork_by_c")
-    yield on("worker_killed")
+    for how in ("SIGKILL",) if quick else ("SIGKILL", "SIGSEGV", "SIGTERM"):
+        yield on("worker_ends", how)
+        yield on("worker_ends_in_a_call", how)
     yield on("worker_ends_by_a_task")
     yield on("parent_killed", "process")
     if not quick:
         yield on("parent_killed", "ipyparallel")
-        for program in ("engine_killed", "engine_stopped", "controller_killed"):
+        for program in ("engine_killed", "idle_engine_killed", "engine_stopped", "controller_killed"):
             yield program, partial(run_program, program, limit=45.0)
     for kind in ("processes", "threads", "tasks"):
         yield on("nested_pool", kind)
@@ -96,6 +98,7 @@ def faults(quick: bool) -> Iterator[Case]:
         yield on("out_of_memory", backend)
     yield on("device_memory", backend="opencl")
     yield on("shared_memory_full")
+    yield on("shared_memory_refused")
     for backend in ("opencl", "mpi", "ipyparallel"):
         yield on("library_missing", backend)
     values = ("abc",) if quick else ("abc", "0", "-1", "", "2.5", "99999999999", "9999G")
@@ -107,7 +110,7 @@ def faults(quick: bool) -> Iterator[Case]:
         yield on("broken_device", name, value, backend="opencl")
     for backend in backends:
         yield on("bad_workers", backend)
-    for program in ("unknown_backend", "few_processors", "flush_to_zero", "damaged_profile"):
+    for program in ("unknown_backend", "few_processors", "share_of_tests", "flush_to_zero", "damaged_profile"):
         yield on(program)
     if not quick:
         for end in ("raises", "exits", "is killed", "does not come"):

@@ -11,7 +11,7 @@ from .backends._base import Backend
 from .dispatch import asked_for, count_workers
 from .errors import BackendUnavailable
 from .exact import round_states
-from .operands import as_operand, check_out, is_there, real_view
+from .operands import as_operand, check_out, is_there
 from .plan import MatvecPlan, plan_sum
 from .registry import backend_class
 
@@ -125,9 +125,9 @@ def sum_there(
             "psum: a is an array of pyopencl, whose last axes are summed where it is contiguous; for all else, pass "
             "a.get()"
         )
+    states = used.sum_states(a, plan.kept, 1)
     if a.dtype.kind != "c":
-        return round_states(used.sum_states(a, plan.kept, 1), plan.dtype)[()]
+        return round_states(states, plan.dtype)[()]
     sums = np.empty(plan.shape, plan.dtype)
-    states = used.sum_states(real_view(a.get(), plan.kept), plan.kept + 1, 1)
     sums.real, sums.imag = np.moveaxis(round_states(states, sums.real.dtype), -1, 0)
     return sums[()]

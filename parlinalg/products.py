@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import _kernels
 from .operands import real_view
 
-__all__ = ["product_states", "product_sums", "write_products"]
+__all__ = ["product_states", "product_sums", "product_weights", "write_products"]
 
 Array = NDArray[Any]
 
@@ -58,11 +58,15 @@ def product_sums(
     kept = len(batch) + 1
     A = np.broadcast_to(A, (*batch, *A.shape[-2:]))
     complex_A = A.dtype.kind == "c"
-    with _kernels.ieee754():
-        parts = [np.ascontiguousarray(one, np.float64) for one in _weights(x.astype(dtype, copy=False), complex_A)]
-    for part in parts:
+    for part in product_weights(x, complex_A, dtype):
         weights = np.expand_dims(part, -3 if complex_A else -2)
         yield real_view(A, A.ndim) if complex_A else A, kept, weights, single
+
+
+def product_weights(x: Array, complex_A: bool, dtype: np.dtype) -> list[NDArray[np.float64]]:
+    """Of each of these sums: by what the elements of A are multiplied, once x was cast to `dtype`."""
+    with _kernels.ieee754():
+        return [np.ascontiguousarray(one, np.float64) for one in _weights(x.astype(dtype, copy=False), complex_A)]
 
 
 def _weights(x: Array, complex_A: bool) -> Iterator[Array]:

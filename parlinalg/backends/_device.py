@@ -182,7 +182,15 @@ class Device:
 
     def totals(self, dtype: np.dtype) -> Any:
         """The kernel of totals.cl."""
-        return self._kernel(("totals",), dtype.name, {"WORD": INTEGERS[dtype.name]}, "total_rows")
+        value = "((v) != 0)" if dtype == np.bool_ else "((long)(v))"
+        macros = {"WORD": INTEGERS[dtype.name], "VALUE(v)": value}
+        if not self.is_processor:
+            macros["SIDE_BY_SIDE"] = "1"
+        return self._kernel(("totals",), dtype.name, macros, "total_rows")
+
+    def parts(self, dtype: np.dtype) -> Any:
+        """The kernel of parts.cl."""
+        return self._kernel(("parts",), dtype.name, WORDS[dtype.name], "take_part")
 
     def copy_there(self, a: Any) -> Any:
         """A contiguous copy of an array of pyopencl, of one or two axes, with any strides and at any address."""

@@ -1,7 +1,8 @@
-"""Exact sums, and exact products, on an OpenCL device: states of rows."""
+"""Exact sums on an OpenCL device: states of rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any, NamedTuple
 
@@ -9,114 +10,184 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _kernels
-from ..exact import FLOAT_DIGITS, PRODUCT_DIGITS
-from ..products import product_sums
+from ..exact import FLOAT_DIGITS, PRODUCT_DIGITS, digits
+from ..split import pieces
 from ._base import Array
-from ._device import Device
+from ._device import ALIGNMENT, Device
 
-__all__ = ["Rows", "row_states", "rows_of", "rows_there", "write_exactly"]
+__all__ = ["Rows", "add_states", "cut", "lies_ready", "room_for", "rows_there", "sent", "states_of", "states_there"]
 
 BIAS = {FLOAT_DIGITS: 1088, PRODUCT_DIGITS: 2176}  # of the lowest digit of a state: it weighs 2**-BIAS
-GROUP = 64  # work items that share a part of a row, on devices that are no processors
+GROUP = 64  # work items that share a part of a row, on devices that are no processors, if they can be as many
 SHORTEST_PART = 4096  # elements of a row that are worth a partial state
 MOST_STATES = 1 << 23  # bytes of partial states at a time
+MOST_ELEMENTS = 1 << 30  # that are added before a state is normalised, which 2**31 could overflow
+COPIED_AT_A_TIME = 16 << 20  # bytes of what does not lie in memory as a device reads it
 # By which kernels see how their thread computes: the smallest float64 and float32, and half a unit of 1.0.
 PROBES = (np.uint64(1), np.uint32(1), np.float64(2.0**-53).view(np.uint64))
 
 
 class Rows(NamedTuple):
-    """Rows of numbers that follow each other in a buffer."""
+    """Rows of numbers that follow each other in a buffer, once `events` have happened."""
 
     buffer: Any
     start: int  # of the first element
     rows: int
     n: int
     dtype: np.dtype
+    events: tuple[Any, ...] = ()
 
 
-def rows_of(device: Device, a: Array, rows: int, n: int) -> Rows:
-    """An array of the host, `rows` times `n` elements in its own order, in a buffer."""
+def states_of(device: Device, a: Array, kept: int) -> NDArray[np.int64]:
+    """The states of the sums over all but the first `kept` axes of an array of the host."""
     dtype = a.dtype.newbyteorder("=")
-    buffer, start = device.aligned_buffer(np.ascontiguousarray(a, dtype).reshape(-1))
-    return Rows(buffer, start, rows, n, dtype)
-
-
-def rows_there(a: Any, rows: int, n: int) -> Rows:
-    """A contiguous array of pyopencl."""
-    a.queue.finish()  # its values may still be on their way, also from another queue
-    return Rows(a.base_data, a.offset // a.dtype.itemsize, rows, n, a.dtype)
-
-
-def row_states(device: Device, a: Rows, length: int, weights: Array | None = None) -> NDArray[np.int64]:
-    """Normalised states of the sums of each row, or of its products with `weights`.
-
-    Weights are float64, shape (vectors, n): rows of `a` in as many blocks of equal size belong to one each.
-    """
-    by_folds = length > 1 and _folds_are_exact(device, a.dtype, length)
-    return _row_states(device, a, length, weights, by_folds)
-
-
-def _row_states(device: Device, a: Rows, length: int, weights: Array | None, by_folds: bool) -> NDArray[np.int64]:
-    rows, n = a.rows, a.n
-    states = np.zeros((rows, length), np.int64)
-    if states.size == 0 or n == 0:
-        return states
-    units = device.units * (device.settings.ranges_per_unit if device.is_processor else GROUP * 4)
-    parts = max(1, min(-(-units // rows), n // SHORTEST_PART))
-    vectors = 1 if weights is None else len(weights)
-    of_vector = rows // vectors
-    step = min(max(1, MOST_STATES // (8 * length * parts)), of_vector)  # rows of one vector at a time
-    for vector in range(vectors):
-        own = None if weights is None else device.buffer(np.ascontiguousarray(weights[vector]))
-        for first in range(vector * of_vector, (vector + 1) * of_vector, step):
-            last = min(first + step, (vector + 1) * of_vector)
-            _add_rows(device, a, states[first:last], first, parts, own, by_folds)
-    if length > 1:
-        _kernels.normalise(states)
+    length = digits(dtype)
+    states = np.zeros((*a.shape[:kept], length), np.int64)
+    for index, rows in sent(device, _as_it_lies(a, kept), kept, dtype):
+        add_states(device, rows, states[index[:kept]].reshape(rows.rows, length))
     return states
 
 
-def _add_rows(
-    device: Device, a: Rows, states: NDArray[np.int64], first: int, parts: int, weights: Any, by_folds: bool
-) -> None:
+def states_there(device: Device, a: Any, kept: int) -> NDArray[np.int64]:
+    """The same of a contiguous array of pyopencl; of complex numbers, two states each, along a last axis but one."""
+    there = rows_there(device, a, kept)
+    parts = 2 if a.dtype.kind == "c" else 1
+    states = np.zeros((there.rows, parts, digits(there.dtype)), np.int64)
+    most = min(MOST_ELEMENTS, room_for(device) // there.dtype.itemsize // 2 * 2) if parts == 2 else MOST_ELEMENTS
+    for index, rows in cut(there, max(most, parts)):
+        for part in range(parts):
+            own = _part(device, rows, part) if parts == 2 else rows
+            add_states(device, own, states[index[0], part])
+    return states.reshape(*a.shape[:kept], *((2,) if parts == 2 else ()), -1)
+
+
+def cut(a: Rows, most: int) -> Iterator[tuple[tuple[slice, slice], Rows]]:
+    """Pieces of at most `most` elements, and which rows and columns they are."""
+    for index in pieces((a.rows, a.n), most):
+        of_rows, of_columns = index if len(index) == 2 else (slice(None), slice(None))
+        first, end, _ = of_rows.indices(a.rows)
+        begin, stop, _ = of_columns.indices(a.n)
+        start = a.start + first * a.n + begin
+        yield (of_rows, of_columns), a._replace(start=start, rows=end - first, n=stop - begin)
+
+
+def _part(device: Device, a: Rows, part: int) -> Rows:
+    """A copy, on the device, of the real parts of complex numbers, or of the imaginary ones."""
+    count = a.rows * a.n // 2
+    copy = device.empty(count * a.dtype.itemsize)
+    done: tuple[Any, ...] = ()
+    if count:
+        sizes = np.int64(a.start + part), np.int64(count)
+        done = (device.parts(a.dtype)(device.queue, (count,), None, a.buffer, *sizes, copy),)
+    return Rows(copy, 0, a.rows, a.n // 2, a.dtype, done)
+
+
+def rows_there(device: Device, a: Any, kept: int) -> Rows:
+    """A contiguous array of pyopencl, once its values are there; complex numbers are two real ones each."""
+    a.finish()  # what it waits for itself, in any queue
+    a.queue.finish()
+    dtype = a.dtype.type(0).real.dtype
+    rows, n = prod(a.shape[:kept]), prod(a.shape[kept:]) * (a.dtype.itemsize // dtype.itemsize)
+    if a.offset % dtype.itemsize == 0 or a.size == 0:
+        return Rows(a.base_data, a.offset // dtype.itemsize, rows, n, dtype)
+    copy = device.empty(a.nbytes)
+    device.cl.enqueue_copy(device.queue, copy, a.base_data, byte_count=a.nbytes, src_offset=a.offset).wait()
+    return Rows(copy, 0, rows, n, dtype)
+
+
+def sent(device: Device, a: Array, kept: int, dtype: np.dtype, each: int | None = None) -> Iterator[tuple[Any, Rows]]:
+    """An array of the host in buffers, and which piece of it is in each: its first `kept` axes are those of rows.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Real, in native order; elements are cast to it.
+    each : int, optional
+        Bytes that an element needs in the largest buffer; None: its own.
+    """
+    room = room_for(device) if lies_ready(a, dtype) else min(COPIED_AT_A_TIME, room_for(device))
+    for index in pieces(a.shape, min(room // (each or dtype.itemsize), MOST_ELEMENTS)):
+        with _kernels.ieee754():
+            piece = np.require(a[index], dtype, ["C", "A"])
+        yield index, _rows_of(device, piece, prod(piece.shape[:kept]), prod(piece.shape[kept:]))
+
+
+def lies_ready(a: Array, dtype: np.dtype) -> bool:
+    """Whether a device can read the array from memory."""
+    return a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned
+
+
+def room_for(device: Device) -> int:
+    """Bytes of an array that are worth a buffer at a time."""
+    return device.largest - ALIGNMENT if device.is_processor else min(device.largest, device.memory // 4)
+
+
+def _as_it_lies(a: Array, kept: int) -> Array:
+    """The axes that are summed over, whose order does not count, as they lie in memory."""
+    axes = sorted(range(kept, a.ndim), key=lambda axis: -abs(a.strides[axis]))
+    a = a.transpose(*range(kept), *axes)
+    turned: tuple[Any, ...] = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in a.strides[kept:])
+    return a[(..., *turned)]
+
+
+def _rows_of(device: Device, a: Array, rows: int, n: int) -> Rows:
+    buffer, start = device.aligned_buffer(a.reshape(-1))
+    return Rows(buffer, start, rows, n, a.dtype)
+
+
+def add_states(device: Device, a: Rows, states: NDArray[np.int64], weights: Array | None = None) -> None:
+    """Add the sums of each row, or of its products with as many float64 `weights`, to states, which are normalised."""
+    by_folds = states.shape[1] > 1 and _folds_are_exact(device, a.dtype, states.shape[1])
+    _add_states(device, a, states, weights, by_folds)
+
+
+def _add_states(device: Device, a: Rows, states: NDArray[np.int64], weights: Array | None, by_folds: bool) -> None:
     rows, length = states.shape
-    found = np.empty((rows, parts, length), np.int64)
+    if rows == 0 or a.n == 0:
+        return
+    units = device.units * (device.settings.ranges_per_unit if device.is_processor else GROUP * 4)
+    most = min(MOST_STATES, room_for(device)) // (8 * length)  # states at a time
+    parts = max(1, min(-(-units // rows), a.n // SHORTEST_PART, most))
+    step = max(1, most // parts)
+    factors = None if weights is None else device.buffer(weights)
+    for first in range(0, rows, step):
+        some = a._replace(start=a.start + first * a.n, rows=min(step, rows - first))
+        found = _partial_states(device, some, parts, length, factors, by_folds)
+        states[first : first + step] += np.add.reduce(found, axis=1)
+    if length > 1:
+        _kernels.normalise(states)
+
+
+def _partial_states(
+    device: Device, a: Rows, parts: int, length: int, weights: Any, by_folds: bool
+) -> NDArray[np.int64]:
+    """The states of the parts of each row, shape (rows, parts, length)."""
+    found = np.empty((a.rows, parts, length), np.int64)
     result = device.empty(found.nbytes)
-    sizes = [np.int64(one) for one in (a.start + first * a.n, rows, a.n, parts)]
-    group = 1 if device.is_processor else GROUP
-    ranges = min(rows * parts, device.settings.ranges_per_unit * device.units)
     if length == 1:
-        items = ranges if device.is_processor else -(-rows * parts // GROUP) * GROUP
-        device.totals(a.dtype)(device.queue, (items,), (group,), a.buffer, *sizes, result)
+        kernel, more = device.totals(a.dtype), list[Any]()
     else:
-        local = () if device.is_processor else (device.cl.LocalMemory(8 * GROUP),)
         kernel = device.sums(a.dtype, length, BIAS[length], by_folds=by_folds)
-        factors = a.buffer if weights is None else weights
-        kernel(
-            device.queue, (ranges * group,), (group,), a.buffer, *sizes, result, factors, np.int64(1), *PROBES, *local
-        )
-    device.cl.enqueue_copy(device.queue, found, result)
-    np.add.reduce(found, axis=1, out=states)
+        more = [a.buffer if weights is None else weights, np.int64(1), *PROBES]
+    group = 1 if device.is_processor else _group(device, kernel)
+    local = () if device.is_processor else (device.cl.LocalMemory(8 * group),)
+    ranges = min(a.rows * parts, device.settings.ranges_per_unit * device.units)
+    sizes = [np.int64(one) for one in (a.start, a.rows, a.n, parts)]
+    done = kernel(
+        device.queue, (ranges * group,), (group,), a.buffer, *sizes, result, *more, *local, wait_for=a.events or None
+    )
+    device.cl.enqueue_copy(device.queue, found, result, wait_for=[done])
+    return found
 
 
-def write_exactly(device: Device, A: Array, x: Array, out: Array) -> int:
-    """Write ``A @ x`` into `out`, each element rounded once; return the flags that `exact.report` takes."""
-    conditions = 0
-    targets = (out.real, out.imag) if out.dtype.kind == "c" else (out,)
-    real = out.dtype.type(0).real.dtype
-    for target, (a, kept, weights, _) in zip(targets, product_sums(A, x, out.shape[:-1], out.dtype), strict=True):
-        rows, n = prod(a.shape[:kept]), prod(a.shape[kept:])
-        vectors = prod(out.shape[:-1])
-        if rows == 0:
-            continue
-        flat = rows_of(device, a.astype(real, copy=False), rows, n)
-        own = weights.take(0, axis=kept - 1 - a.ndim)  # one vector of weights for all rows of a matrix
-        factors = np.ascontiguousarray(np.broadcast_to(own, (*out.shape[:-1], *a.shape[kept:])))
-        states = row_states(device, flat, PRODUCT_DIGITS, factors.reshape(vectors, n))
-        rounded = np.empty(rows, real)
-        conditions |= _kernels.round_states(states, rounded)
-        target[...] = rounded.reshape(target.shape)
-    return conditions
+def _group(device: Device, kernel: Any) -> int:
+    """How many work items share a part of a row: a power of two, since they add up as a tree."""
+    info = device.cl.kernel_work_group_info
+    most: int = min(
+        kernel.get_work_group_info(info.WORK_GROUP_SIZE, device.opencl), int(device.opencl.max_work_group_size)
+    )
+    best: int = max(GROUP, kernel.get_work_group_info(info.PREFERRED_WORK_GROUP_SIZE_MULTIPLE, device.opencl))
+    return 1 << (min(most, best).bit_length() - 1)
 
 
 def _folds_are_exact(device: Device, dtype: np.dtype, length: int) -> bool:
@@ -134,7 +205,8 @@ def _passes(device: Device, dtype: np.dtype, length: int) -> bool:
         by_integers = np.empty((len(a), length), np.int64)
         for states, row in zip(by_integers, a, strict=True):
             states[...] = _kernels.sum_states(row, 0, 1, *(() if weights is None else (weights[0], dtype.itemsize < 8)))
-        by_folds = _row_states(device, rows_of(device, a, *a.shape), length, weights, True)
+        by_folds = np.zeros_like(by_integers)
+        _add_states(device, _rows_of(device, a, *a.shape), by_folds, None if weights is None else weights[0], True)
         return bool((by_folds == by_integers).all())
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from importlib.util import find_spec
-from math import inf, prod
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exact import digits, report
+from ..exact import report
 from ..operands import is_there
 from ..plan import MatvecPlan, SumPlan
 from ._base import Array, Backend, Resident
 from ._device import Device
 from ._device_choice import find, require_queue
+from ._device_exact import ExactMatrix
 from ._device_matrix import Kept, Matrix, Sent, on_device
-from ._device_sums import row_states, rows_of, rows_there, write_exactly
+from ._device_sums import states_of, states_there
 from ._device_tuning import tuned_devices
 from ._vendors import REMEDY, missing
 
@@ -104,11 +105,8 @@ class OpenCL(Backend):
             resident.matvec(x, out, exact=exact)
 
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
-        rows, n = prod(a.shape[:kept]), prod(a.shape[kept:])
         with self.device.usable():
-            found = rows_there(a, rows, n) if is_there(a) else rows_of(self.device, a, rows, n)
-            states = row_states(self.device, found, digits(a.dtype))
-        return states.reshape(*a.shape[:kept], digits(a.dtype))
+            return states_there(self.device, a, kept) if is_there(a) else states_of(self.device, a, kept)
 
 
 class PlacedArray(Resident):
@@ -123,6 +121,7 @@ class PlacedArray(Resident):
         self._A = A
         self._emulates = emulates
         self._placements: dict[np.dtype, Matrix] = {}
+        self._exact = ExactMatrix(device, A)
         with device.usable():
             pass
 
@@ -138,7 +137,7 @@ class PlacedArray(Resident):
     def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
         with self._device.usable():
             if exact:
-                report(write_exactly(self._device, self._on_host(), x, out))
+                report(self._exact.write(x, out, transposed=False))
                 return
             vectors = np.broadcast_to(x, (*out.shape[:-1], x.shape[-1]))
             self._placed(out.dtype).multiply(vectors.astype(out.dtype, copy=False), out, transposed=False)
@@ -146,7 +145,7 @@ class PlacedArray(Resident):
     def vecmat(self, x: Array, out: Array, *, exact: bool = False) -> None:
         with self._device.usable():
             if exact:
-                report(write_exactly(self._device, self._on_host().T, x.conj(), out))
+                report(self._exact.write(x.conj(), out, transposed=True))
                 return
             self._placed_for_sums(out.dtype).multiply(x.conj().astype(out.dtype, copy=False), out, transposed=True)
 
@@ -172,6 +171,7 @@ class PlacedArray(Resident):
         raise TypeError(f"matvec: the matrix {reason}, and its product needs an array of NumPy: pass x.get()")
 
     def close(self) -> None:
+        self._exact.close()
         while self._placements:
             self._placements.popitem()[1].close()
 
@@ -185,7 +185,3 @@ class PlacedArray(Resident):
         placed = self._placed(dtype)
         several_halves = dtype == np.float16 and len(placed.rows) > 1  # each part would be rounded
         return self._placed(np.dtype(np.float32)) if several_halves else placed
-
-    def _on_host(self) -> Array:
-        host: Array = self._A.get() if is_there(self._A) else self._A
-        return host

@@ -1,5 +1,7 @@
-// Sums of integers modulo 2**64. The host defines WORD, the type of elements; signed ones are extended.
+// Sums of integers modulo 2**64. The host defines WORD, the type of elements; signed ones are extended; and VALUE, what
+// counts of one. It defines SIDE_BY_SIDE where neighbouring work items take neighbouring elements.
 
+#ifndef SIDE_BY_SIDE
 __kernel void total_rows(__global const WORD *a, const long offset, const long rows, const long n, const long parts,
                          __global long *states)
 {
@@ -8,7 +10,31 @@ __kernel void total_rows(__global const WORD *a, const long offset, const long r
         __global const WORD *own = a + offset + row * n;
         long total = 0;
         for (long i = n * part / parts; i < n * (part + 1) / parts; i++)
-            total += (long)own[i];
+            total += VALUE(own[i]);
         states[item] = total;
     }
 }
+#else
+// A group takes a part of a row.
+__kernel void total_rows(__global const WORD *a, const long offset, const long rows, const long n, const long parts,
+                         __global long *states, __local long *sums)
+{
+    const int item = get_local_id(0), items = get_local_size(0);
+    for (long group = get_group_id(0); group < rows * parts; group += get_num_groups(0)) {
+        const long row = group / parts, part = group % parts;
+        __global const WORD *own = a + offset + row * n;
+        long total = 0;
+        for (long i = n * part / parts + item; i < n * (part + 1) / parts; i += items)
+            total += VALUE(own[i]);
+        sums[item] = total;
+        for (int half_ = items / 2; half_ > 0; half_ /= 2) {
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (item < half_)
+                sums[item] += sums[item + half_];
+        }
+        if (item == 0)
+            states[group] = sums[0];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+}
+#endif

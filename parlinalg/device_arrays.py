@@ -118,8 +118,6 @@ def sum_there(
     plan = plan_sum(a.shape, a.dtype, axis, dtype)
     used = backend_of("psum", backend, a)
     count_workers(used, workers)
-    if a.offset % a.dtype.itemsize:
-        raise TypeError("psum: a is an array of pyopencl that begins amid an element of its memory; pass a.get()")
     if others or plan.cast is not None or plan.order != tuple(range(len(a.shape))) or not a.flags.c_contiguous:
         raise TypeError(
             "psum: a is an array of pyopencl, whose last axes are summed where it is contiguous; for all else, pass "

@@ -171,8 +171,7 @@ def test_arrays_at_any_address_and_with_any_strides() -> None:
     for backend in (OpenCL(), as_gpu()):
         f: Any = pyopencl.array.to_device(backend.device.queue, np.arange(37, dtype=np.float32))
         b, a = f[1:].view(np.float64), np.arange(37, dtype=np.float32)[1:].view(np.float64)
-        with pytest.raises(TypeError, match="amid an element"):
-            pla.psum(b)
+        assert pla.psum(b) == pla.psum(a.copy())
         with pla.operator(b[:16].reshape(4, 4), backend=backend) as op:
             assert np.allclose(op @ a[:4], a[:16].reshape(4, 4) @ a[:4])
             for v, x in ((b[:4], a[:4]), (b[::2][:4], a[::2][:4]), (b[3::-1], a[3::-1])):

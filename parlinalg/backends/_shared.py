@@ -76,6 +76,8 @@ def array_at(layout: Layout, maps: dict[int, mmap.mmap]) -> Array:
 class Source:
     """An open file, closed when it is no longer used, and what to map of it."""
 
+    file = -1  # of one that Ctrl-C interrupted before it had its file
+
     def __init__(self, file: int, start: int, length: int, writable: bool) -> None:
         self.file = file
         self.region = Region(next(_keys), start, length, writable)
@@ -85,7 +87,8 @@ class Source:
         return self.region.key, offset, view.dtype.str, view.shape, view.strides
 
     def __del__(self) -> None:
-        os.close(self.file)
+        if self.file >= 0:
+            os.close(self.file)
 
 
 class Segment(Source):

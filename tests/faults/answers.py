@@ -64,7 +64,7 @@ def large(backend: str, rng: np.random.Generator) -> None:
         a = numbers(rng, (200_000,), dtype, True)
         expected = exact_sum(a).value
         for count in many:
-            found = pla.psum(a, backend=backend, **({} if count is None else {"workers": count}))
+            found = pla.psum(a, backend=backend, workers=count)
             require_same_bits(found, expected, f"sum of 200,000, {dtype}, {count}")
 
 
@@ -72,7 +72,7 @@ def main(backend: str, number: int, fault: str = "") -> None:
     """Raise at the first that is wrong; where a fault is seeded, a last bit is."""
     if fault:
         right = pla.psum
-        pla.psum = lambda a, **options: np.nextafter(right(a, **options), np.inf) if a.size > 1000 else right(a)
+        pla.psum = lambda a, **options: np.nextafter(right(a, **options), np.inf) if a.size > 150_000 else right(a)
     rng = np.random.default_rng(number)
     small(backend, number, rng)
     large(backend, rng)

@@ -21,7 +21,6 @@ from parlinalg.registry import default_instance
 
 def out_of_memory(backend: str) -> None:
     """What must be copied and cannot be: MemoryError with the sizes; the process lives, and goes on."""
-    options = {"workers": 2} if backend == "process" else {}
     A, x, out = np.ones((4000, 8192), "<f8"), np.ones(8192), np.empty(4000)
     swapped = A.astype(">f8")  # which a device does not take as it is
     check(backend)
@@ -30,8 +29,8 @@ def out_of_memory(backend: str) -> None:
     if backend == "process":
         size = f"{A.nbytes} bytes of shared memory"
         for given in (A, swapped, A[:, ::-1]):
-            raises(MemoryError, size, call=lambda g=given: pla.matvec(g, x, out, backend=backend, **options))
-        raises(MemoryError, size, call=lambda: pla.operator(A, backend=backend, **options))
+            raises(MemoryError, size, call=lambda g=given: pla.matvec(g, x, out, backend=backend, workers=2))
+        raises(MemoryError, size, call=lambda: pla.operator(A, backend=backend, workers=2))
     else:
         raises(MemoryError, "250. MiB", "(4000, 8192)", call=lambda: pla.matvec(swapped, x, out, backend=backend))
         device = default_instance("opencl").device  # type: ignore[attr-defined]

@@ -80,6 +80,14 @@ def inputs() -> Iterator[Input]:
     yield from options()
 
 
+def _sum(backend: str, out: np.ndarray, a: Any = A, axis: Any = 1, **options: Any) -> Any:
+    return pla.psum(a, axis, out=out, backend=backend, **options)
+
+
+def _product(backend: str, out: np.ndarray, **options: Any) -> Any:
+    return pla.matvec(A, X, out, backend=backend, **options)
+
+
 def shapes() -> Iterator[Input]:
     """Shapes that do not fit."""
     for A_shape, x_shape in (
@@ -102,14 +110,12 @@ def shapes() -> Iterator[Input]:
     yield Input("vecdot", lambda b, out: pla.vecdot(X, X[:3], out[0, ...], backend=b), (ValueError,), ("(4,)", "(3,)"))
     for axis in (2, -3, (0, 5)):
         words = ("axis",)
-        yield Input(
-            f"axis={axis}", lambda b, out, k=axis: pla.psum(A, k, out=out, backend=b), (ValueError, IndexError), words
-        )
-    yield Input("axis twice", lambda b, out: pla.psum(A, (0, 0), out=out, backend=b), (ValueError,), ("axis", "twice"))
+        yield Input(f"axis={axis}", lambda b, out, k=axis: _sum(b, out, axis=k), (ValueError, IndexError), words)
+    yield Input("axis twice", lambda b, out: _sum(b, out, axis=(0, 0)), (ValueError,), ("axis", "twice"))
     for axis in (1.5, "0"):
         yield Input(
             f"axis={axis!r}",
-            lambda b, out, k=axis: pla.psum(A, k, out=out, backend=b),
+            lambda b, out, k=axis: _sum(b, out, axis=k),
             (TypeError,),
             ("axis", repr(axis)),
         )
@@ -148,53 +154,47 @@ def options() -> Iterator[Input]:
     """Arguments that say how."""
     for given in ("no dtype", object, "M8[s]", "V3"):
         kinds = (TypeError,)
-        yield Input(
-            f"dtype={given!r}", lambda b, out, d=given: pla.matvec(A, X, out, dtype=d, backend=b), kinds, ("dtype",)
-        )
+        yield Input(f"dtype={given!r}", lambda b, out, d=given: _product(b, out, dtype=d), kinds, ("dtype",))
     yield Input(
         "a narrower kind",
-        lambda b, out: pla.matvec(A, X, out, dtype=int, backend=b),
+        lambda b, out: _product(b, out, dtype=int),
         (TypeError,),
         ("float64", "int64"),
     )
     yield Input(
         "psum of longdouble",
-        lambda b, out: pla.psum(A.astype("g"), 1, out=out, backend=b),
+        lambda b, out: _sum(b, out, A.astype("g")),
         (TypeError,),
         ("a", "float"),
     )
     for given in (0, -99, 10**7):
         yield Input(
             f"workers={given}",
-            lambda b, out, w=given: pla.psum(A, 1, out=out, backend=b, workers=w),
+            lambda b, out, w=given: _sum(b, out, workers=w),
             (ValueError,),
             ("workers",),
         )
     for given in (True, 1.5, "2", [2]):
         yield Input(
             f"workers={given!r}",
-            lambda b, out, w=given: pla.psum(A, 1, out=out, backend=b, workers=w),
+            lambda b, out, w=given: _sum(b, out, workers=w),
             (TypeError,),
             ("workers",),
         )
     yield Input(
         "where",
-        lambda b, out: pla.psum(A, 1, out=out, where=np.ones(5, bool), backend=b),
+        lambda b, out: _sum(b, out, where=np.ones(5, bool)),
         (ValueError,),
         ("where", "(5,)"),
     )
     yield Input(
         "where of numbers",
-        lambda b, out: pla.psum(A, 1, out=out, where=A, backend=b),
+        lambda b, out: _sum(b, out, where=A),
         (TypeError,),
         ("where", "float64"),
     )
-    yield Input(
-        "initial", lambda b, out: pla.psum(A, 1, out=out, initial=X, backend=b), (ValueError,), ("initial", "(4,)")
-    )
-    yield Input(
-        "initial of text", lambda b, out: pla.psum(A, 1, out=out, initial="1", backend=b), (TypeError,), ("initial",)
-    )
+    yield Input("initial", lambda b, out: _sum(b, out, initial=X), (ValueError,), ("initial", "(4,)"))
+    yield Input("initial of text", lambda b, out: _sum(b, out, initial="1"), (TypeError,), ("initial",))
 
 
 def _is_said(word: str, message: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,27 +65,26 @@ def fork_while_another_thread_computes(backend: str) -> None:
     thread = threading.Thread(target=compute)
     thread.start()
     try:
-        for _ in range(20):
+        for _ in range(50 if backend == "openmp" else 20):
             assert in_child(lambda: check("openmp", 2)) == 0, "a child failed"
     finally:
         stop.set()
         thread.join()
 
 
-def fork_by_c() -> None:
-    """Python's hooks do not see it; the child computes all the same, on one thread."""
-    check("openmp", 2)
-    libc = ctypes.PyDLL(None)
-    child = libc.fork()
+def fork_by_c(backend: str) -> None:
+    """Python's hooks do not see it; the child computes all the same."""
+    check(backend, 2)
+    child = ctypes.PyDLL(None).fork()
     if child == 0:
-        check("openmp", 2)
+        check(backend, 2)
         os._exit(0)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             assert status == 0
-            check("openmp", 2)
+            check(backend, 2)
             return
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
@@ -237,6 +238,13 @@ def nested_pool(kind: str) -> None:
     elif kind == "threads":
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(_sum_in_worker, range(1000, 1040))) == [float(n) for n in range(1000, 1040)]
+    elif kind == "joblib":
+        import joblib  # type: ignore[import-untyped]
+
+        jobs = joblib.Parallel(n_jobs=2)
+        assert jobs(joblib.delayed(_sum_in_worker)(n) for n in (1000, 2000)) == [1000.0, 2000.0]
+        shares = jobs(joblib.delayed(pla.default_workers)() for _ in range(2))
+        assert max(shares) <= max(1, len(os.sched_getaffinity(0)) // 2), shares
     else:
         found = pla.pmap(_sum_in_worker, [1000, 2000], backend="process", workers=2)
         assert list(found) == [1000.0, 2000.0]
@@ -312,7 +320,7 @@ def interrupted_once(backend: str, fault: str = "") -> None:
     try:
         while True:
             if fault:
-                sum(range(60_000_000))
+                hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)
             pla.matvec(a, np.ones(1000), backend=backend, exact=True, **options)
     except KeyboardInterrupt:
         late = time.monotonic() - sent[0]
@@ -335,7 +343,8 @@ def threads(backend: str, fault: str = "") -> None:
                 assert (op @ X).tobytes() == _expected(fault, number * calls + i), "a product is wrong"
 
         together = threading.Barrier(8)
-        list(pool.map(lambda number: (together.wait(), compute(number, 10)), range(8)))
+        list(pool.map(lambda _: together.wait(), range(8)))  # all of them are there
+        list(pool.map(compute, range(8), [10] * 8))
         before = psutil.Process().num_threads()
         list(pool.map(compute, range(8)))
         if fault == "threads":
@@ -351,17 +360,11 @@ def _expected(fault: str, call: int) -> bytes:
 
 # Faults that the driver must see
 
-
-def seeded_hang() -> None:
-    time.sleep(1000)
+seeded_hang, seeded_exit = partial(time.sleep, 1000), partial(os._exit, 3)
 
 
 def seeded_death() -> None:
     ctypes.string_at(0)
-
-
-def seeded_exit() -> None:
-    os._exit(3)
 
 
 def seeded_wrong_answer() -> None:
@@ -386,7 +389,7 @@ def seeded_process() -> None:
 
 def seeded_hang_and_process() -> None:
     seeded_process()
-    seeded_hang()
+    time.sleep(1000)
 
 
 if __name__ == "__main__":

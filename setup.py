@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +42,10 @@ class BuildKernels(build_ext):
 
     def build_extension(self, extension: Extension) -> None:
         if extension.name.endswith("_kernels"):
-            extension.extra_objects = [
-                self._compile(name, isa, flags) for isa, flags in INSTRUCTION_SETS.items() for name in KERNELS
-            ]
-            extension.extra_objects += [self._compile(name, "common", OPENMP) for name in COMMON]
+            files = [(name, isa, flags) for isa, flags in INSTRUCTION_SETS.items() for name in KERNELS]
+            files += [(name, "common", OPENMP) for name in COMMON]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # each waits for a compiler
+                extension.extra_objects = list(pool.map(self._compile, *zip(*files, strict=True)))
         super().build_extension(extension)
 
     def _compile(self, name: str, isa: str, flags: list[str]) -> str:

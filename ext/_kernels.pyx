@@ -31,10 +31,14 @@ cdef Py_ssize_t LEAST_ROWS = 16
 cdef Py_ssize_t LEAST_COLUMN_PIECE = 512
 cdef Py_ssize_t COLUMNS_OF_THREAD = 64   # from which on a Fortran matrix is split by columns: those lie together
 cdef Py_ssize_t LEAST_COLUMNS = 256   # of a part whose sums lie side by side
-cdef Py_ssize_t PARTS_BY_COLUMNS = 4   # of a thread, at most: each needs room for a result, and is added up
+cdef Py_ssize_t PARTS_BY_COLUMNS = 4   # of a thread, at most: each needs room for a result, and is added up; unless A
+cdef Py_ssize_t MUCH_LARGER = 1024     # has so many times the bytes of all of these
 
-# Parts that one thread does between two looks for Ctrl-C: some 30 ms, a small part of what a person notices.
-cdef int INTERRUPT_PARTS = 1024
+# Ctrl-C is looked for between regions, of so many parts of each thread at first, then of what takes a person no time.
+cdef Py_ssize_t FIRST_PARTS = 32
+cdef double SHORT_REGION = 0.02, LONG_REGION = 0.1   # seconds
+cdef Py_ssize_t LARGE_PRODUCT = 128 << 20, LARGE_SUM = 16 << 20   # bytes that one thread does in parts, to look for it
+cdef int WAYS = 8   # in which one thread splits them
 
 cdef const Kernels *chosen = kernels_best()
 
@@ -69,6 +73,16 @@ def limit_of_openmp():
 
 
 threads_told()   # so that it knows what was there at first
+
+
+def threads_are_late():
+    """Whether threads came so late lately that one alone is faster: other programs keep the processors busy."""
+    return threads_are_late_() != 0
+
+
+def note(double seconds, Py_ssize_t elements):
+    """What each call on threads notes: how long it took, for so many elements."""
+    note_call(seconds, elements)
 
 
 def table_address():
@@ -111,19 +125,20 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     cdef Py_ssize_t nbytes = p.batch * p.A.m * p.A.n * <Py_ssize_t>size_of(p.A.dtype)
     cdef bint fortran = abs(p.A.rs) < abs(p.A.cs)
     cdef int split = SPLIT_ROWS
-    if workers > 1:
-        split = split_axis((p.batch, p.A.m, p.A.n), workers)
+    cdef bint in_parts = workers > 1 or nbytes > LARGE_PRODUCT
+    if in_parts:
+        split = split_axis((p.batch, p.A.m, p.A.n), workers if workers > 1 else WAYS)
         if split == SPLIT_ROWS and fortran and p.A.n >= COLUMNS_OF_THREAD * workers:
             split = SPLIT_COLUMNS
     cdef Py_ssize_t length = p.batch if split == SPLIT_BATCH else p.A.m if split == SPLIT_ROWS else p.A.n
     cdef Py_ssize_t least = 1
     if split == SPLIT_ROWS:
         least = LEAST_COLUMN_PIECE if fortran else LEAST_ROWS
-    elif split == SPLIT_COLUMNS:
-        least = p.A.n // (PARTS_BY_COLUMNS * workers)
-    cdef Py_ssize_t parts = number_of_parts(nbytes, length, least, workers)
-    cdef const int64_t[::1] edges = ends(length, parts)
     cdef Py_ssize_t partial = p.batch * p.y.m * <Py_ssize_t>size_of(accumulator(p.y.dtype))
+    if split == SPLIT_COLUMNS:
+        least = p.A.n // max(PARTS_BY_COLUMNS * workers, nbytes // (MUCH_LARGER * partial))
+    cdef Py_ssize_t parts = number_of_parts(nbytes, length, least, workers) if in_parts else 1
+    cdef const int64_t[::1] edges = ends(length, parts)
     cdef cnp.ndarray sums
     cdef char *first_sums = NULL
     if split == SPLIT_COLUMNS:
@@ -135,13 +150,15 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     cdef cnp.ndarray room = np.empty((workers + 1) * sizeof(Share), np.uint8)
     cdef Share *shares = shares_in(room)
     cdef Work work
-    cdef Py_ssize_t first
+    cdef Py_ssize_t first = 0, count = FIRST_PARTS * workers
     cdef Team *team
     cdef int thread, threads
-    for first in range(0, parts, INTERRUPT_PARTS * workers):
-        threads = threads_allowed(min(workers, parts - first))
+    cdef double start = seconds_now(), began = start
+    while first < parts:
+        count = min(count, parts - first)
+        threads = threads_allowed(min(workers, count))
         team = keep_threads_off()
-        work = work_of(&edges[0], first, min(INTERRUPT_PARTS * workers, parts - first), threads, shares)
+        work = work_of(&edges[0], first, count, threads, shares)
         with nogil:
             if threads == 1:   # even a parallel region of one thread takes a microsecond
                 product_work(k, &p, split, &work, 0, first_sums, partial)
@@ -150,6 +167,10 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
                     join_team(team, thread)
                     product_work(k, &p, split, &work, thread, first_sums, partial)
         PyErr_CheckSignals()
+        first += count
+        count = next_count(count, workers, &began)
+    if workers > 1:
+        note_call(seconds_now() - start, p.batch * p.A.m * p.A.n)
     if split == SPLIT_COLUMNS:
         product_combine(k, &p, parts, first_sums)
 
@@ -159,10 +180,17 @@ cdef Share *shares_in(cnp.ndarray room) noexcept:
     return <Share *>((<size_t>cnp.PyArray_BYTES(room) + 63) & ~<size_t>63)
 
 
+cdef Py_ssize_t next_count(Py_ssize_t count, int workers, double *began) noexcept:
+    """How many parts the next region has, by the time that the one before took, which has ended now."""
+    cdef double now = seconds_now(), seconds = now - began[0]
+    began[0] = now
+    if seconds < SHORT_REGION:
+        return 4 * count
+    return max(count // 4, workers) if seconds > LONG_REGION else count
+
+
 cdef Py_ssize_t number_of_parts(Py_ssize_t nbytes, Py_ssize_t length, Py_ssize_t least, int workers):
-    """How many parts an axis of some length is cut into: one for one worker, unless Ctrl-C must be looked for."""
-    if workers == 1 and nbytes <= INTERRUPT_PARTS * PART_BYTES:
-        return 1
+    """How many parts an axis of some length is cut into."""
     each = min(nbytes // (workers * PART_BYTES), length // (workers * max(least, 1)))
     return min(max(length, 1), workers * max(each, 1))
 
@@ -197,18 +225,20 @@ cdef class Sum:
         self._split()
 
     cdef _split(self):
-        cdef Py_ssize_t least = 1
+        cdef Py_ssize_t least = 1, nbytes = 8 * cnp.PyArray_SIZE(self.a)
+        cdef bint in_parts = self.workers > 1 or nbytes > LARGE_SUM
         self.axis = 0
-        if self.workers > 1 and self.addends.ndim:
+        if in_parts and self.addends.ndim:
             shape = np.shape(self.a)
-            self.axis = split_axis(shape, self.workers)
+            self.axis = split_axis(shape, self.workers if self.workers > 1 else WAYS)
             if self.axis < self.kept and self._is_innermost(self.axis):
                 least = LEAST_COLUMNS
                 summed = shape[self.kept:]
                 other = split_axis(summed, self.workers) if summed else 0
                 if summed and shape[self.axis] < least * self.workers and summed[other] >= 8 * self.workers:
                     self.axis, least = self.kept + other, 1
-        self.parts = number_of_parts(8 * cnp.PyArray_SIZE(self.a), self.addends.shape[self.axis], least, self.workers)
+        length = self.addends.shape[self.axis]
+        self.parts = number_of_parts(nbytes, length, least, self.workers) if in_parts else 1
 
     cdef bint _is_innermost(self, int axis):
         cdef int k
@@ -262,13 +292,15 @@ cdef class Sum:
         cdef const Addends *addends = &self.addends
         cdef const Kernels *k = chosen
         cdef Work work
-        cdef Py_ssize_t first, parts = self.parts, at_a_time = INTERRUPT_PARTS * self.workers
+        cdef Py_ssize_t first = 0, parts = self.parts, count = FIRST_PARTS * self.workers
         cdef Team *team
         cdef int axis = self.axis, thread, threads, flags = 0
-        for first in range(0, parts, at_a_time):
-            threads = threads_allowed(min(self.workers, parts - first))
+        cdef double start = seconds_now(), began = start
+        while first < parts:
+            count = min(count, parts - first)
+            threads = threads_allowed(min(self.workers, count))
             team = keep_threads_off()
-            work = work_of(&edges[0], first, min(at_a_time, parts - first), threads, shares)
+            work = work_of(&edges[0], first, count, threads, shares)
             with nogil:
                 if threads == 1:
                     flags = flags | sum_work(k, addends, axis, &work, 0, dtype, results, strips)
@@ -278,6 +310,10 @@ cdef class Sum:
                         flags |= sum_work(k, addends, axis, &work, thread, dtype, results + thread * set_bytes,
                                           strips + thread * strip_bytes)
             PyErr_CheckSignals()
+            first += count
+            count = next_count(count, self.workers, &began)
+        if self.workers > 1:
+            note_call(seconds_now() - start, cnp.PyArray_SIZE(self.a))
         return flags
 
 
@@ -292,10 +328,7 @@ def sum_states(cnp.ndarray a not None, int kept, int workers, cnp.ndarray weight
 
 def write_sums(cnp.ndarray a not None, int kept, int workers, cnp.ndarray out not None, cnp.ndarray weights=None,
                bint single=False):
-    """Write the sums of `sum_states` into `out`, of float16, float32 or float64, each rounded once.
-
-    Returns what `round_states` does.
-    """
+    """Write the sums of `sum_states`, each rounded once, into `out`, of floats; return what `round_states` does."""
     cdef Sum total = Sum(a, kept, workers, weights, single)
     return total.write(out)
 

@@ -24,7 +24,7 @@ from parallel cimport (
 )
 
 from ._kernels import matvec as multiply_by_threads
-from ._kernels import sum_states, table_address, write_sums
+from ._kernels import sum_states, table_address, threads_are_late, write_sums
 from .operands import real_view
 
 cnp.import_array()
@@ -84,14 +84,14 @@ def take(int number, int kind, list ends, list how, int threads):
         steps[dtype][kind][MOST_STEPS - 1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
 
 
-cdef int how_to_compute(int dtype, int kind, Py_ssize_t nbytes) noexcept:
-    """What the steps say; at most as many threads as there may be now."""
+cdef int how_to_compute(int dtype, int kind, Py_ssize_t nbytes) except? -2:
+    """What the steps say; at most as many threads as there may be now, and one where they come late."""
     cdef int k = 0
     while nbytes >= steps[dtype][kind][k].nbytes:
         k += 1
     cdef int how = steps[dtype][kind][k].how
     if how > 1:
-        how = min(how, min(host_limit, threads_now()))
+        how = 1 if threads_are_late() else min(how, min(host_limit, threads_now()))
     return how
 
 

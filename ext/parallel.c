@@ -1,8 +1,12 @@
+#include "threads.h"   /* first, since it asks for what only GNU has */
 #include "parallel.h"
 #include "placement.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -123,7 +127,43 @@ void normalise_states(ptrdiff_t n, int length, int64_t *states) {
     for (ptrdiff_t i = 0; i < n; i++) normalise_digits(length - 3, states + i * length);
 }
 
+/* A thread that has to wait for a processor waits for a slice of the scheduler's, some 8 ms: longer than all that one
+   thread would have done meanwhile. */
+static double rest, rests_until;   /* seconds */
+
+void note_call(double seconds, ptrdiff_t elements) {
+    const double LATE = 0.004, SLOWEST = 5e-9 /* of an element */, SHORTEST = 0.1, LONGEST = 1.6;
+    if (seconds < LATE + (double)elements * SLOWEST) {
+        rest = rests_until = 0;
+        return;
+    }
+    rest = rest == 0 ? SHORTEST : rest < LONGEST ? 2 * rest : LONGEST;
+    rests_until = seconds_now() + rest;
+}
+
+int threads_are_late(void) { return rests_until != 0 && seconds_now() < rests_until; }
+
 #ifdef _OPENMP
+
+enum { STACK_ROOM = 4 << 20 };   /* bytes, besides its stack, that a thread needs, with some to spare */
+
+static double bytes_of_address_space(void) {
+    double pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file) return 0;
+    if (fscanf(file, "%lf", &pages) != 1) pages = 0;
+    fclose(file);
+    return pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static double bytes_of_stack(void) {
+    size_t size = 0;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_getstacksize(&attributes, &size);
+    pthread_attr_destroy(&attributes);
+    return (double)size;
+}
 
 static _Thread_local int prepared;   /* for the fork that this thread is making */
 static int lost_threads;
@@ -145,7 +185,20 @@ void before_fork(void) { prepared = omp_pause_resource_all(omp_pause_soft) == 0;
 
 void after_fork_in_parent(void) { prepared = 0; }
 
-int threads_allowed(int wanted) { return lost_threads || wanted < 1 ? 1 : wanted; }
+/* Where the address space is limited, as many threads as it has stacks for: OpenMP ends the process when it cannot start
+   one. Those of earlier regions are there already. */
+static int threads_affordable(int wanted) {
+    static _Thread_local int started = 1;
+    struct rlimit limit;
+    if (wanted <= started || getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY) return wanted;
+    const double room = (double)limit.rlim_cur - bytes_of_address_space(), stack = STACK_ROOM + bytes_of_stack();
+    const double more = room > 0 ? room / stack : 0;
+    if (started + more < wanted) wanted = started + (int)more;
+    if (wanted > started) started = wanted;
+    return wanted;
+}
+
+int threads_allowed(int wanted) { return lost_threads || wanted < 1 ? 1 : threads_affordable(wanted); }
 
 #else
 

@@ -57,4 +57,9 @@ void after_fork_in_parent(void);
 /* How many threads a region of this thread may use if it wants `wanted`; call right before the region. */
 int threads_allowed(int wanted);
 
+/* Of a call on threads with so many elements: whether one of them came so late that other programs must be keeping the
+   processors busy. Then threads_are_late() for a while, which doubles each time. */
+void note_call(double seconds, ptrdiff_t elements);
+int threads_are_late(void);
+
 #endif

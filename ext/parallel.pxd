@@ -71,6 +71,8 @@ cdef extern from "parallel.h" nogil:
     void before_fork()
     void after_fork_in_parent()
     int threads_allowed(int wanted)
+    void note_call(double seconds, Py_ssize_t elements)
+    int threads_are_late_ "threads_are_late"()
 
 
 cdef extern from "placement.h" nogil:

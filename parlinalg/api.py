@@ -107,7 +107,7 @@ def matvec(
     x = as_operand("matvec", "x", x, there=there)
     plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype, as_dtype("matvec", dtype), wants_exact(exact))
     if there:
-        product: Array = multiply_there("matvec", plan, A, x, backend, others=out is not None)
+        product: Array = multiply_there("matvec", plan, A, x, backend, workers, out=out)
         return product
     choice = engage("matvec", plan, backend, workers, (A.dtype, x.dtype), layout=layout_of(A))
     if out is None:
@@ -189,7 +189,7 @@ def vecmat(
     A = as_operand("vecmat", "A", A, there=there)
     plan = plan_vecmat(x.shape, x.dtype, A.shape, A.dtype, as_dtype("vecmat", dtype), wants_exact(exact))
     if there:
-        product: Array = multiply_there("vecmat", plan, A, x, backend, others=out is not None)
+        product: Array = multiply_there("vecmat", plan, A, x, backend, workers, out=out)
         return product
     choice = engage("vecmat", plan, backend, workers, (x.dtype, A.dtype), layout=layout_of(A.mT))
     given = np.empty(plan.shape, plan.dtype) if out is None else out
@@ -238,8 +238,11 @@ def vecdot(
     plan = plan_vecdot(x.shape, x.dtype, y.shape, y.dtype, as_dtype("vecdot", dtype), wants_exact(exact))
     if there:
         row = y.reshape(1, -1) if y.ndim == 1 else y
-        result = multiply_there("vecdot", plan, row, x, backend, others=out is not None)
-        return result.reshape(()) if is_there(result) else result[0]
+        if out is not None:
+            check_out("vecdot", out, plan.batch, plan.dtype)
+        column = None if out is None else out[..., np.newaxis]
+        result = multiply_there("vecdot", plan, row, x, backend, workers, out=column)
+        return result.reshape(()) if is_there(result) else result[0] if out is None else out
     choice = engage("vecdot", plan, backend, workers, (x.dtype, y.dtype))
     rows = y[..., np.newaxis, :]
     if out is None:

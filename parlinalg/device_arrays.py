@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .backends._base import Backend
-from .dispatch import asked_for
+from .dispatch import asked_for, count_workers
 from .errors import BackendUnavailable
 from .exact import round_states
-from .operands import as_operand, is_there
+from .operands import as_operand, check_out, is_there
 from .plan import MatvecPlan, plan_sum
 from .registry import backend_class
 
@@ -51,7 +51,14 @@ def _backend_of_queue(queue: Any) -> Backend:
 
 
 def multiply_there(
-    function: str, plan: MatvecPlan, A: Any, x: Any, backend: str | Backend | None, *, others: bool
+    function: str,
+    plan: MatvecPlan,
+    A: Any,
+    x: Any,
+    backend: str | Backend | None,
+    workers: int | None,
+    *,
+    out: Any,
 ) -> Any:
     """The product; where x is on a device the result is, too.
 
@@ -60,43 +67,58 @@ def multiply_there(
     function : {"matvec", "vecmat", "vecdot"}
     plan : MatvecPlan
     A, x : ndarray or pyopencl.array.Array, of a matrix and of a vector
-    backend
+    backend, workers
         As in `matvec`.
-    others : bool
-        Whether arguments were given that are for arrays of NumPy.
+    out : ndarray, optional
+        Where x is on the host.
     """
     if len(A.shape) != 2 or len(x.shape) != 1:
         raise ValueError(
             f"{function}: arrays of pyopencl of shapes {A.shape} and {x.shape}; they must be one matrix and one vector"
         )
     used = backend_of(function, backend, A, x)
+    count_workers(used, workers)
     refusal = used.refusal(plan)
     if refusal is not None:
         raise BackendUnavailable(f"backend {used.name!r} cannot run this call: {refusal}")
     transposed = function == "vecmat"
     conjugates = function != "matvec" and x.dtype.kind == "c"
-    if is_there(x) and (others or plan.exact or conjugates or x.dtype != plan.dtype):
+    if is_there(x) and (out is not None or plan.exact or conjugates or x.dtype != plan.dtype):
         raise TypeError(
             f"{function}: arrays of pyopencl are multiplied as they are; for another dtype than {x.dtype}, a "
             f"conjugate, out or exact=True, pass what their get() returns"
         )
+    if out is not None:
+        check_out(function, out, plan.shape, plan.dtype)
     with used.place(A if is_there(A) else as_operand(function, "A", A), 1) as resident:
         if is_there(x):
             return resident.multiply_there(x, transposed)
-        out = np.empty(plan.shape, plan.dtype)
+        result = np.empty(plan.shape, plan.dtype)
         options = {"exact": True} if plan.exact else {}
         if transposed:
-            resident.vecmat(x, out, **options)
+            resident.vecmat(x, result, **options)
         else:
-            resident.matvec(x.conj() if conjugates else x, out, **options)
-        return out
+            resident.matvec(x.conj() if conjugates else x, result, **options)
+    if out is None:
+        return result
+    np.copyto(out, result, casting="same_kind")
+    return out
 
 
-def sum_there(a: Any, axis: int | tuple[int, ...] | None, backend: str | Backend | None, *, others: bool) -> Any:
+def sum_there(
+    a: Any,
+    axis: int | tuple[int, ...] | None,
+    dtype: np.dtype | None,
+    backend: str | Backend | None,
+    workers: int | None,
+    *,
+    others: bool,
+) -> Any:
     """The sums of an array of pyopencl, which come back as NumPy's."""
-    plan = plan_sum(a.shape, a.dtype, axis)
+    plan = plan_sum(a.shape, a.dtype, axis, dtype)
     used = backend_of("psum", backend, a)
-    if others or plan.order != tuple(range(len(a.shape))) or not a.flags.c_contiguous:
+    count_workers(used, workers)
+    if others or plan.cast is not None or plan.order != tuple(range(len(a.shape))) or not a.flags.c_contiguous:
         raise TypeError(
             "psum: a is an array of pyopencl, whose last axes are summed where it is contiguous; for all else, pass "
             "a.get()"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, cast
 
 import numpy as np
 
-from . import _small
+from . import _kernels, _small
 from .backends._base import Backend
 from .backends._numpy import silently
 from .errors import BackendUnavailable
@@ -59,6 +59,7 @@ class Choice(NamedTuple):
 
 
 PREDICTED = "the least time is predicted"
+LATE = "threads came late just now: other programs keep the processors busy"
 LOGGER = "parlinalg.dispatch"
 KINDS = (  # in the order of `_small`
     ("matvec", "rows"),
@@ -273,6 +274,8 @@ def _auto(plan: MatvecPlan | SumPlan, workers: int | None, layout: str) -> Choic
     best = current_model().choose(kind_of_plan(plan, layout), plan.elements * plan.itemsize)
     if best.backend == "numpy":
         return Choice(_blas(), 1, PREDICTED)
+    if best.workers > 1 and _kernels.threads_are_late():
+        return Choice(openmp, 1, LATE)
     return Choice(openmp, min(best.workers, default_workers()), PREDICTED)
 
 

@@ -33,6 +33,8 @@ class DeviceArray(Protocol):
 Operand: TypeAlias = ArrayLike | DeviceArray
 
 NUMERIC_KINDS = "biufc"
+MOST_AXES = 64
+SMALL = 1 << 16  # elements
 ACCEPTED = "accepted are arrays, and sequences, of bool, integers, floats or complex numbers"
 
 
@@ -58,9 +60,10 @@ def as_operand(function: str, name: str, value: Any, *, there: bool = False) -> 
 
 
 def _to_array(function: str, name: str, value: Any) -> NDArray[Any]:
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    if _masks(value):
+        what = f"{name} holds" if isinstance(value, (list, tuple)) else f"{name} is"
         raise TypeError(
-            f"{function}: {name} is a masked array with masked elements, which would be used as if they were not; "
+            f"{function}: {what} a masked array with masked elements, which would be used as if they were not; "
             f"pass {name}.filled(0), or use where= of psum"
         )
     if value is None or isinstance(value, (str, bytes, dict, set, frozenset)):
@@ -70,12 +73,21 @@ def _to_array(function: str, name: str, value: Any) -> NDArray[Any]:
     if hasattr(value, "tocsr"):
         raise TypeError(f"{function}: {name} is a sparse {type(value).__name__}; pass {name}.toarray()")
     try:
-        array = np.asarray(value)
+        array = np.asanyarray(value)
     except ValueError as error:
         raise ValueError(f"{function}: {name} cannot be made an array: {error}") from error
     if array.dtype.kind == "O":
         raise TypeError(f"{function}: {name} is a {type(value).__name__} that becomes an object array; {ACCEPTED}")
-    return array.view(np.ndarray) if type(array) is not np.ndarray else array
+    if type(array) is np.ndarray:
+        return array
+    return _to_array(function, name, array) if array is not value else array.view(np.ndarray)
+
+
+def _masks(value: Any) -> bool:
+    """Whether it masks anything, or something in it does: NumPy would look at the data only."""
+    if isinstance(value, (list, tuple)):
+        return any(_masks(one) for one in value)
+    return isinstance(value, np.ma.MaskedArray) and bool(np.ma.is_masked(value))
 
 
 def is_there(value: object) -> bool:
@@ -110,9 +122,19 @@ def _check_cast(function: str, out: NDArray[Any], dtype: np.dtype) -> None:
 
 
 def _overlaps_itself(a: NDArray[Any]) -> bool:
-    """Whether two elements may share memory: some stride does not step over all that the smaller ones reach."""
-    if a.size == 0:
+    """Whether two elements may share memory; small arrays are looked at element by element."""
+    if a.size == 0 or not _strides_interleave(a):
         return False
+    if a.size > SMALL:
+        return True
+    offsets = np.zeros((), np.intp)
+    for stride, length in zip(a.strides, a.shape, strict=True):
+        offsets = np.add.outer(offsets, stride * np.arange(length))
+    return bool((np.diff(np.sort(offsets, axis=None)) < a.itemsize).any())
+
+
+def _strides_interleave(a: NDArray[Any]) -> bool:
+    """Whether some stride does not step over all that the smaller ones reach."""
     reach = a.itemsize
     for stride, length in sorted(zip(map(abs, a.strides), a.shape, strict=True)):
         if length > 1:
@@ -158,7 +180,15 @@ def as_where(function: str, where: Any, shape: tuple[int, ...]) -> NDArray[np.bo
 
 
 def real_view(a: NDArray[Any], axis: int) -> NDArray[Any]:
-    """A complex array as its real and imaginary parts, along a new axis at position `axis`; no copy."""
+    """A complex array as its real and imaginary parts, along a new axis at position `axis`; no copy.
+
+    Raises
+    ------
+    ValueError
+        If NumPy has no room for one more axis.
+    """
+    if a.ndim == MOST_AXES:
+        raise ValueError(f"complex arrays may have {MOST_AXES - 1} dimensions at most; this one has {a.ndim}")
     shape = (*a.shape[:axis], 2, *a.shape[axis:])
     strides = (*a.strides[:axis], a.itemsize // 2, *a.strides[axis:])
     return np.lib.stride_tricks.as_strided(a.real, shape, strides)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,11 +46,12 @@ class Stats:
 class Account(Counts):
     """Places a matrix, counts what its views do, and closes it once."""
 
+    _resident: Resident | None = None  # stays so where placing fails
+
     def __init__(self, A: Array, choice: Choice, exact: bool, place: Callable[[], Resident]) -> None:
         self.choice = choice
         self.exact = exact
         self.nbytes = A.nbytes
-        self._resident: Resident | None = None  # stays so where placing fails
         start = time.perf_counter()
         self._resident = place()
         self.seconds_placing = time.perf_counter() - start
@@ -179,6 +180,8 @@ class Operator(SmallProducts):
         """``self @ other``, where `SmallProducts` has no short cut for it."""
         if isinstance(other, DistributedArray):
             return self.matmat(other) if other.ndim == 2 else self.matvec(other)
+        if self._account.resident.takes(other):
+            return self.matvec(other)
         array = _at_most_matrix("the right operand", other)
         return self.matmat(array) if array.ndim == 2 else self.matvec(array)
 
@@ -207,6 +210,9 @@ class Operator(SmallProducts):
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an operator cannot be pickled or copied; pass the matrix, or its path, and make another one")
 
     def __repr__(self) -> str:
         choice = self._account.choice
@@ -273,7 +279,7 @@ class Operator(SmallProducts):
             for index in np.ndindex(x.shape[:-1]):  # vecmat takes one vector
                 resident.vecmat(operand[index], out[index], **self._options(out))
         if self._form in ("A.H", "conj(A)") and out.dtype.kind == "c":
-            np.conjugate(out, out=out)
+            _conjugate(out, exact=self._account.exact)
         self._count(start, 1)
 
     def _options(self, out: Array) -> dict[str, bool]:
@@ -283,6 +289,14 @@ class Operator(SmallProducts):
     def _count(self, start: float, calls: int) -> None:
         self._account.calls += calls
         self._account.seconds += time.perf_counter() - start
+
+
+def _conjugate(out: Array, *, exact: bool) -> None:
+    """In place; exact sums that are zero stay +0.0, and those that are NaN the one NaN."""
+    if exact:
+        np.subtract(0, out.imag, out=out.imag)
+    else:
+        np.conjugate(out, out=out)
 
 
 def _view_of(A: Array | None, form: str) -> Array | None:

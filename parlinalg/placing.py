@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .backends._base import Backend
 from .device_arrays import backend_of
 from .dispatch import Choice, collective, engage, wants_exact, with_ranks
+from .files import mapped
 from .model import layout_of
 from .operands import Operand, as_operand, is_there
 from .operators import Account, Operator
@@ -126,7 +127,7 @@ def operator(
     ...     op @ [1, 2, 3]
     array([1., 2., 3.])
     """
-    matrix: Any = _opened(A) if isinstance(A, (str, os.PathLike)) else A
+    matrix: Any = mapped(A) if isinstance(A, (str, os.PathLike)) else A
     if is_there(matrix):
         backend = backend_of("operator", backend, matrix)
     elif type(matrix) is not np.memmap:
@@ -138,14 +139,6 @@ def operator(
     choice = engage("operator", plan, backend, workers, (matrix.dtype,), layout=layout, stays=True)
     account = Account(matrix, choice, exact, lambda: choice.backend.place(matrix, choice.workers))
     return Operator(account, (matrix.shape[0], matrix.shape[1]), matrix.dtype.newbyteorder("="))
-
-
-def _opened(path: str | os.PathLike[str]) -> Array:
-    matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    if isinstance(matrix, np.ndarray):
-        return matrix
-    matrix.close()
-    raise ValueError(f"operator: {os.fspath(path)!r} holds several arrays; pass a .npy file, which holds one")
 
 
 def _plan(function: str, name: str, matrix: Array, exact: bool) -> MatvecPlan:

@@ -156,7 +156,7 @@ def _product(
         raise ValueError(
             f"{function}: the leading dimensions of {A} {A_shape} and {x} {x_shape} do not broadcast together"
         )
-    natives = A_dtype.newbyteorder("="), x_dtype.newbyteorder("=")
+    natives = _native(A_dtype), _native(x_dtype)
     loop = np.result_type(*natives) if dtype is None else _numeric(function, dtype)
     for name, given in zip((A, x), natives, strict=True):
         if not np.can_cast(given, loop, "same_kind"):
@@ -261,4 +261,12 @@ def _sums_as_it_is(given: np.dtype, result: np.dtype) -> bool:
 def _numeric(function: str, dtype: np.dtype) -> np.dtype:
     if dtype.kind not in NUMERIC_KINDS:
         raise TypeError(f"{function}: dtype={dtype} is not numeric; accepted are bool, integers, floats and complex")
-    return dtype.newbyteorder("=")
+    return _native(dtype)
+
+
+def _native(dtype: np.dtype) -> np.dtype:
+    """In native byte order; of the C types that are the same integer the one that NumPy's names stand for."""
+    native = dtype.newbyteorder("=")
+    if native.char in "lqLQ" and native.itemsize == 8:
+        return np.dtype(np.int64 if native.kind == "i" else np.uint64)
+    return native

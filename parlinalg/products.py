@@ -66,7 +66,7 @@ def product_sums(
 def product_weights(x: Array, complex_A: bool, dtype: np.dtype) -> list[NDArray[np.float64]]:
     """Of each of these sums: by what the elements of A are multiplied, once x was cast to `dtype`."""
     with _kernels.ieee754():
-        return [np.ascontiguousarray(one, np.float64) for one in _weights(x.astype(dtype), complex_A)]
+        return [np.ascontiguousarray(one, np.float64) for one in _weights(x.astype(dtype, copy=False), complex_A)]
 
 
 def _weights(x: Array, complex_A: bool) -> Iterator[Array]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import stat
 import sys
 import tempfile
 import warnings
@@ -89,18 +90,29 @@ def load(path: Path) -> Model | None:
 
 
 def _read(path: Path) -> Model:
-    about = path.stat()
-    if about.st_uid not in (os.getuid(), 0):
-        raise ValueError("it belongs to another user")
-    if about.st_size > LARGEST_FILE:
-        raise ValueError(f"it has more than {LARGEST_FILE} bytes")
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = json.loads(_text_of(path))
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")
     for name, own in identity().items():
         if data.get(name) != own:
             raise ValueError(f"it is for {name} {data.get(name)!r}; this is {own!r}")
     return from_json(data, str(path))
+
+
+def _text_of(path: Path) -> str:
+    """Of the user's own regular file, and not of what another process may write to at any time, or never."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("it is no regular file")
+        if about.st_uid not in (os.getuid(), 0):
+            raise ValueError("it belongs to another user")
+        if about.st_mode & stat.S_IWOTH:
+            raise ValueError("anybody may write to it")
+        text = file.read(LARGEST_FILE + 1)
+    if len(text) > LARGEST_FILE:
+        raise ValueError(f"it has more than {LARGEST_FILE} bytes")
+    return text.decode()
 
 
 def _warn(path: Path, reason: str) -> None:

@@ -17,6 +17,7 @@ __all__ = ["round_sums", "states_of", "states_of_pieces"]
 
 Array = NDArray[Any]
 
+TWO_TO_63 = 2.0**63
 CAST_AT_A_TIME = 1 << 18  # elements that are cast or masked at a time: 2 MB of float64
 
 
@@ -33,11 +34,27 @@ def states_of_pieces(choice: Choice, a: Array, kept: int, cast: np.dtype, mask: 
     states = np.zeros((*a.shape[:kept], *parts, digits(cast)), np.int64)
     for index in pieces(a.shape, CAST_AT_A_TIME):
         with ieee754():
-            piece = a[index].astype(cast, copy=False)
+            piece = _cast(a[index], cast)
         if mask is not None:
             piece = np.where(mask[index], piece, cast.type(0))
         states[index[:kept]] += states_of(choice, piece, kept)
     return states
+
+
+def _cast(a: Array, dtype: np.dtype) -> Array:
+    """As ``a.astype(dtype)``.
+
+    What no integer can hold, NaN and infinities become in NumPy what its loops happen to do, which differ between
+    layouts. So casts of floats go by way of int64, which all of them do alike.
+    """
+    if dtype.kind not in "iu" or a.dtype.kind not in "fc":
+        return a.astype(dtype, copy=False)
+    reals = a.astype(np.float64)  # with NumPy's warning where imaginary parts are lost
+    if dtype.itemsize < 8 or dtype.kind == "i":
+        return reals.astype(np.int64).astype(dtype)
+    large = reals >= TWO_TO_63
+    reals[large] -= TWO_TO_63
+    return reals.astype(np.int64).view(np.uint64) + (large.astype(np.uint64) << np.uint64(63))
 
 
 def round_sums(states: NDArray[np.int64], dtype: np.dtype) -> Array:

@@ -100,8 +100,8 @@ def psum(
         others = out is not None, keepdims, initial != 0, where is not True, backend is not None, workers is not None
         return _sum_of_distributed(a, axis, dtype, *others)
     if is_there(a):
-        plain = out is None and not keepdims and initial == 0 and where is True and dtype in (None, a.dtype)
-        return sum_there(a, _axis(axis), backend, others=not plain)
+        plain = out is None and not keepdims and np.ndim(initial) == 0 and not initial and where is True
+        return sum_there(a, _axis(axis), as_dtype("psum", dtype), backend, workers, others=not plain)
     a = as_operand("psum", "a", a)
     given = as_dtype("psum", dtype)
     if given is None and a.dtype.kind in "biu" and isinstance(out, np.ndarray) and out.dtype.kind in "fc":
@@ -154,18 +154,34 @@ def _integer_axis(axis: Any) -> int:
 
 
 def _initial(initial: Any, dtype: np.dtype) -> Array:
-    if dtype.kind in "iu" and isinstance(initial, (int, float)):
+    """One more addend; in a sum of integers it must be one that the dtype can hold."""
+    number = initial
+    if not isinstance(initial, (int, float)):
+        value = as_operand("psum", "initial", initial)
+        if value.shape != ():
+            raise ValueError(f"psum: initial has shape {value.shape}; it must be a scalar")
+        if value.dtype.kind == "c" and dtype.kind != "c":
+            raise TypeError(f"psum: initial has dtype {value.dtype}, which cannot be cast to {dtype} by 'same_kind'")
+        number = value[()] if value.dtype.char in "gG" else value.item()
+    if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        if not limits.min <= initial <= limits.max:
+        if not limits.min <= number <= limits.max:
             raise ValueError(
                 f"psum: initial is {initial!r}; a sum of dtype {dtype} can hold {limits.min} to {limits.max}"
             )
-    value = as_operand("psum", "initial", initial)
-    if value.shape != ():
-        raise ValueError(f"psum: initial has shape {value.shape}; it must be a scalar")
-    if not (isinstance(initial, (bool, int, float)) or np.can_cast(value.dtype, dtype, "same_kind")):
-        raise TypeError(f"psum: initial has dtype {value.dtype}, which cannot be cast to {dtype} by 'same_kind'")
-    return value.astype(dtype)
+        if number != int(number):
+            raise TypeError(f"psum: initial is {initial!r}, which is no integer; the sum has dtype {dtype}")
+        number = int(number)
+    elif isinstance(number, int) and dtype.kind in "fc":
+        number = _to_float(number, initial)
+    return np.asarray(number).astype(dtype)
+
+
+def _to_float(number: int, initial: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise ValueError(f"psum: initial is {initial!r}, which no float can hold") from None
 
 
 def _rounding_dtype(plan: SumPlan, out: Array | None) -> np.dtype:

@@ -92,7 +92,7 @@ def pmap(
     kind, instance = _backend(backend)
     try:
         _check(function, schedule, chunksize)
-        given = list(items)
+        given = _listed(items)
         code = _dumped(function, "function")
         pickled = [_dumped(item, f"items[{index}]") for index, item in enumerate(given)]
         run = partial(_run, pickled, schedule == "static", chunksize, progress)
@@ -107,6 +107,15 @@ def pmap(
             instance.tell(error)
         raise
     return _collected(*outcome)
+
+
+def _listed(items: Any) -> list[Any]:
+    try:
+        return list(items)
+    except TypeError as error:
+        if hasattr(type(items), "__iter__"):
+            raise  # by what it yields
+        raise TypeError(f"pmap: items is {items!r}, which is not iterable") from error
 
 
 def _check(function: object, schedule: str, chunksize: int | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from parlinalg import _kernels
 from parlinalg.dispatch import use_model
 from parlinalg.profiles import builtin
 from parlinalg.registry import names, usable
@@ -53,3 +54,9 @@ use_model(builtin())  # neither the user's own profile, nor what a probe finds
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of each backend that can run here; `test_can_run` says why the others cannot."""
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _processors_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is chosen must not depend on what else runs on this host."""
+    monkeypatch.setattr(_kernels, "threads_are_late", lambda: False)

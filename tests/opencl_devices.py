@@ -14,7 +14,8 @@ if backend_class("opencl").why_not() is not None:
 import pyopencl
 import pyopencl.array
 
-from parlinalg.backends._device import Device, all_devices, find
+from parlinalg.backends._device import Device
+from parlinalg.backends._device_choice import all_devices, find
 
 __all__ = ["DEVICES", "A", "Pretended", "X", "as_gpu", "pyopencl"]
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 import parlinalg
-from parlinalg import BackendUnavailable, explain, matvec, operator, psum, registry, set_backend
+from parlinalg import BackendUnavailable, _kernels, explain, matvec, operator, psum, registry, set_backend
 from parlinalg.backends import Backend, NumPy, OpenMP, Resident
 from parlinalg.dispatch import choose
 from parlinalg.plan import MatvecPlan, SumPlan, plan_matvec, plan_sum
 from parlinalg.registry import default_instance
 
 A, X = np.ones((3, 4)), np.ones(4)
+THREADS_ARE_LATE = _kernels.threads_are_late
 SMALL = plan_matvec((3, 4), A.dtype, (4,), A.dtype)
 LARGE = plan_matvec((4000, 4000), np.dtype(int), (4000,), np.dtype(int))
 
@@ -185,6 +186,21 @@ def test_auto_is_serial_below_a_size_and_parallel_above_it() -> None:
     assert small.reason == "the least time is predicted"
     assert (large.backend.name, large.workers) == ("openmp", min(2, parlinalg.default_workers()))
     assert choose(plan_sum((10**6,), A.dtype), None, None).workers == min(2, parlinalg.default_workers())
+
+
+def test_auto_leaves_threads_that_come_late_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kernels, "threads_are_late", THREADS_ARE_LATE)
+    large = np.ones((1500, 1500))
+    try:
+        _kernels.note(0.1, 1000)  # a call that took 0.1 seconds, as others do in a millisecond
+        assert str(choose(LARGE, None, None)) == (
+            "openmp, 1 worker: threads came late just now: other programs keep the processors busy"
+        )
+        assert matvec(large, large[0]).tolist() == [1500.0] * 1500
+        assert choose(LARGE, None, 2).workers == 2
+    finally:
+        _kernels.note(0.001, 1000)
+    assert choose(LARGE, None, None).workers == min(2, parlinalg.default_workers())
 
 
 def test_auto_takes_the_number_of_workers_that_is_asked_for() -> None:

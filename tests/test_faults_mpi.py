@@ -189,6 +189,29 @@ def test_a_rank_that_does_not_come_is_a_timeout() -> None:
     assert lines[1].startswith("0 BackendError mpi: the ranks are out of step, since psum")
 
 
+def test_a_rank_that_caught_a_timeout_ends_the_job() -> None:
+    """MPI may still write into the arrays of the round that was left; MPI_Finalize would wait for ever."""
+    program = """
+    backend = MPI(deadline=1)
+    pla.psum(A, backend=backend)
+    if LAST:
+        time.sleep(3)
+    try:
+        pla.psum(A, backend=backend)
+    except TimeoutError:
+        arrays = [np.full(5, 7) for _ in range(20000)]
+        time.sleep(4)
+        say(f"unchanged {all((a == 7).all() for a in arrays)}")
+    else:
+        time.sleep(1000)
+    """
+    start = time.monotonic()
+    status, lines = told(program)
+    assert time.monotonic() - start < SECONDS / 2
+    assert status != 0
+    assert lines[0] == "0 unchanged True"
+
+
 def test_threads_that_call_at_the_same_time() -> None:
     """While one is in a collective call, the call of another raises, on every rank."""
     program = """

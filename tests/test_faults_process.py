@@ -197,6 +197,21 @@ print(len(psutil.Process().children()))
     assert output(code).split() == ["True", "2"]
 
 
+def test_a_worker_that_is_stopped() -> None:
+    code = """
+backend = Process()
+pids = run(backend, process_tasks.fill)
+os.kill(int(pids[1]), signal.SIGSTOP)
+try:
+    run(backend, process_tasks.fill)
+except BackendError as error:
+    print(f"worker 1 (pid {pids[1]:.0f}) is stopped" in str(error))
+check(backend)
+print(len(psutil.Process().children()))
+"""
+    assert output(code).split() == ["True", "2"]
+
+
 @pytest.mark.parametrize("closed", ["", "backend.close()", "del backend, op"])
 def test_interpreter_exit(closed: str) -> None:
     code = f"""
@@ -278,6 +293,58 @@ op.close()
 others = [parlinalg.operator(np.zeros((100, 100)), backend=backend, workers=2) for _ in range(3)]
 os.write(writing, b"!")
 assert os.wait()[1] == 0
+"""
+    assert output(code) == ""
+
+
+def test_fork_by_c_code() -> None:
+    """Of which Python does not know: neither process may use what the other has."""
+    code = """
+import ctypes
+A = np.arange(10000.0).reshape(100, 100)
+backend = Process()
+op = parlinalg.operator(A, backend=backend, workers=2)
+freed = parlinalg.operator(A, backend=backend, workers=2)
+op @ np.ones(100)
+ours = set(run(backend, process_tasks.fill))
+reading, writing = os.pipe()
+child = ctypes.PyDLL(None).fork()
+factor = 2.0 if child == 0 else 3.0
+for _ in range(200):
+    assert np.array_equal(op @ np.full(100, factor), factor * A.sum(1))
+if child == 0:
+    assert not ours & set(run(backend, process_tasks.fill))
+    os.read(reading, 1)
+    try:
+        freed @ np.ones(100)
+    except BackendError as error:
+        assert "forked by C code" in str(error)
+    else:
+        os._exit(1)
+    op.close()
+    check(backend)
+    os._exit(0)
+freed.close()
+op2 = parlinalg.operator(np.zeros((100, 100)), backend=backend, workers=2)
+os.write(writing, b"!")
+assert os.waitpid(child, 0)[1] == 0
+assert np.array_equal(op @ np.ones(100), A.sum(1))
+assert ours == set(run(backend, process_tasks.fill))
+"""
+    assert output(code) == ""
+
+
+def test_a_matrix_that_a_forked_child_frees_is_not_overwritten() -> None:
+    code = """
+backend = Process()
+op = parlinalg.operator(np.eye(100), backend=backend, workers=2)
+child = os.fork()
+if child == 0:
+    op.close()
+    others = [parlinalg.operator(np.zeros((100, 100)), backend=backend, workers=2) for _ in range(3)]
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert np.array_equal(op @ np.arange(100.0), np.arange(100.0))
 """
     assert output(code) == ""
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 RUNGS = [
     ["errors", "split", "_load", "_kernels", "_small", "reference", "rows"],
     ["workers"],
-    ["exact", "operands", "plan", "plot", "profile", "model"],
+    ["exact", "files", "operands", "plan", "plot", "profile", "model"],
     ["probe", "profiles"],
     ["products"],
     ["backends"],

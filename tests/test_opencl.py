@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import parlinalg as pla
 from opencl_devices import DEVICES, A, Pretended, X, as_gpu, pyopencl
 from parlinalg.backends import OpenCL, _device, _vendors
-from parlinalg.backends._device import Device, describe, find
+from parlinalg.backends._device import Device
+from parlinalg.backends._device_choice import describe, find
 from parlinalg.backends._device_matrix import Sent
 from parlinalg.testing import BackendSuite
 from parlinalg.testing.base import ALLOWED
@@ -112,6 +113,38 @@ def test_threads_that_send_the_same_matrix(pretended: OpenCL) -> None:
         vectors = [np.full(50, float(i)) for i in range(40)]
         for x, y in zip(vectors, pool.map(op.matvec, vectors), strict=True):
             require_close(y, exact_matvec(A, x), "matvec")
+
+
+def test_vectors_at_addresses_that_are_no_multiple_of_the_itemsize() -> None:
+    raw = np.zeros(16 * 50 + 64, np.uint8)
+    start = 8 - raw.ctypes.data % 16 + 16
+    x = raw[start : start + 16 * 50].view(np.complex128)
+    x[:] = X
+    for device in DEVICES:
+        require_close(pla.matvec(A + 1j, x, backend=OpenCL(device)), exact_matvec(A + 1j, x), "matvec")
+
+
+def test_bool_whose_bytes_are_not_one(pretended: OpenCL) -> None:
+    two = np.full((3, 4), 2, np.uint8).view(np.bool_)
+    for backend in (OpenCL(), pretended):
+        assert pla.matvec(two, np.ones(4, bool), backend=backend).all()
+        assert pla.matvec(two, np.full(4, 4, np.uint8).view(np.bool_), backend=backend).all()
+
+
+def test_batches_in_pairs_have_an_exponent_each() -> None:
+    for backend in (emulating(False), emulating(True)):
+        scales = np.array([2.0**300, 1.0, 2.0**-300])
+        for vectors in (scales[:, np.newaxis] * X, np.broadcast_to(X, (3, 50)), np.asfortranarray([X, 2 * X, 3 * X])):
+            assert np.allclose(pla.matvec(A, vectors, backend=backend), np.matvec(A, vectors), rtol=1e-11, atol=0)
+        matrices = scales[:, np.newaxis, np.newaxis] * A
+        assert np.allclose(pla.matvec(matrices, X, backend=backend), np.matvec(matrices, X), rtol=1e-11, atol=0)
+
+
+def test_the_matrix_may_change_once_it_is_on_a_device_with_memory_of_its_own(pretended: OpenCL) -> None:
+    matrix = A.copy()
+    with pla.operator(matrix, backend=pretended) as op:
+        matrix[:] = 0
+        require_close(op @ X, exact_matvec(A, X), "matvec")
 
 
 # Sums
@@ -240,11 +273,15 @@ def test_no_platform(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_drivers_that_are_registered_but_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "vendors").mkdir()
     monkeypatch.setattr(_vendors, "_library", lambda: None)
-    monkeypatch.setattr(_vendors, "_folders", lambda: [tmp_path / "vendors"])
+    monkeypatch.setattr(_vendors, "_places", lambda: [tmp_path / "vendors"])
     assert "no driver of OpenCL is registered in" in str(OpenCL.why_not())
     (tmp_path / "vendors" / "lost.icd").write_text("/nowhere/libnothing.so\n")
     assert "lost.icd names /nowhere/libnothing.so, which is not there. Install a driver" in str(OpenCL.why_not())
     (tmp_path / "vendors" / "other.icd").write_text("libknown.so")
+    (tmp_path / "cache").write_bytes(b"libother.so")
+    monkeypatch.setattr(_vendors, "CACHE", tmp_path / "cache")
+    assert "other.icd names libknown.so" in str(OpenCL.why_not())
+    (tmp_path / "vendors" / "libknown.so").touch()
     assert OpenCL.why_not() is None
 
 

@@ -123,7 +123,7 @@ def test_calls_that_arrays_of_the_device_are_not_for() -> None:
     with pytest.raises(ValueError, match="must be one matrix and one vector"):
         pla.matvec(b.reshape(1, 70, 50), v)
     options: dict[str, Any]
-    for options in ({"exact": True}, {"out": np.empty(70)}, {"dtype": np.complex128}):
+    for options in ({"exact": True}, {"dtype": np.complex128}):
         with pytest.raises(TypeError, match="are multiplied as they are"):
             pla.matvec(b, v, **options)
     with pytest.raises(TypeError, match="a conjugate, out or exact=True"):
@@ -131,7 +131,49 @@ def test_calls_that_arrays_of_the_device_are_not_for() -> None:
     for options in ({"axis": 0}, {"keepdims": True}, {"initial": 1}, {"out": np.empty(())}):
         with pytest.raises(TypeError, match=r"pass a.get\(\)"):
             pla.psum(b, **options)
+    for call in (lambda: pla.matvec(b, v, workers=0), lambda: pla.psum(b, workers=0)):
+        with pytest.raises(ValueError, match="workers"):
+            call()
     with pytest.raises(TypeError, match="which is not taken here"):
         pla.explain(b, v)
     with pytest.raises(ValueError, match="another context than the backend"):
         pla.matvec(b, v, backend=OpenCL())
+
+
+def test_out_with_a_vector_of_the_host() -> None:
+    backend = OpenCL()
+    b: Any = pyopencl.array.to_device(backend.device.queue, A)
+    out = np.empty(70)
+    assert pla.matvec(b, X, out=out) is out
+    require_close(out, exact_matvec(A, X), "matvec")
+    assert pla.vecmat(A[:, 0].copy(), b, out=X.copy()).shape == (50,)
+    dot = np.empty(())
+    assert pla.vecdot(X, pyopencl.array.to_device(backend.device.queue, X), out=dot) is dot
+    assert np.isclose(dot, X @ X)
+    with pytest.raises(ValueError, match=r"out has shape \(3,\)"):
+        pla.matvec(b, X, out=np.empty(3))
+    with pytest.raises(TypeError, match="out is a str"):
+        pla.matvec(b, X, out="nonsense")  # type: ignore[arg-type]
+
+
+def test_sums_with_a_dtype() -> None:
+    backend = OpenCL()  # whose context some queues do not keep
+    a = np.array([2**31 - 1, 5], np.int32)
+    b: Any = pyopencl.array.to_device(backend.device.queue, a)
+    for dtype in (np.int32, np.int64, np.uint8):
+        require_same_bits(pla.psum(b, dtype=dtype), pla.psum(a, dtype=dtype))
+    for options in ({"dtype": np.float64}, {"initial": np.zeros(2)}, {"initial": 3}):
+        with pytest.raises(TypeError, match=r"pass a.get\(\)"):
+            pla.psum(b, **options)
+
+
+def test_arrays_at_any_address_and_with_any_strides() -> None:
+    for backend in (OpenCL(), as_gpu()):
+        f: Any = pyopencl.array.to_device(backend.device.queue, np.arange(37, dtype=np.float32))
+        b, a = f[1:].view(np.float64), np.arange(37, dtype=np.float32)[1:].view(np.float64)
+        assert pla.psum(b) == pla.psum(a.copy())
+        with pla.operator(b[:16].reshape(4, 4), backend=backend) as op:
+            assert np.allclose(op @ a[:4], a[:16].reshape(4, 4) @ a[:4])
+            for v, x in ((b[:4], a[:4]), (b[::2][:4], a[::2][:4]), (b[3::-1], a[3::-1])):
+                assert np.allclose(op.matvec(v).get(), a[:16].reshape(4, 4) @ x)
+                assert np.array_equal((op @ v).get(), op.matvec(v).get())

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import textwrap
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import parlinalg
-from parlinalg import _kernels
+from parlinalg import _kernels, matvec, operator, psum
+from parlinalg.backends import _numpy
 
 pytestmark = pytest.mark.skipif(not _kernels.openmp_version(), reason="parlinalg was built without OpenMP")
 
@@ -214,3 +216,38 @@ def test_columns_are_split_where_rows_are_few(shape: tuple[int, int]) -> None:
     for workers in (1, 2, 3, 5):
         for layout in (A, np.asfortranarray(A)):
             assert (parlinalg.matvec(layout, x, backend="openmp", workers=workers) == np.matvec(A, x)).all()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("shape", [(1, 40_000_000), (3, 12_000_000), (12_000_000, 3)])
+def test_large_products_and_sums_are_done_in_parts(shape: tuple[int, int], workers: int) -> None:
+    A = np.broadcast_to(np.arange(shape[1], dtype=float) % 7, shape)
+    x = np.ones(shape[1])
+    options: dict[str, Any] = {"backend": "openmp", "workers": workers}
+    total = float(A[0].sum())
+    assert (matvec(A, x, **options) == np.full(shape[0], total)).all()
+    assert (psum(A, axis=1, **options) == np.full(shape[0], total)).all()
+    assert psum(A, **options) == total * shape[0]
+    assert psum(A, axis=0, **options)[:7].tolist() == [shape[0] * (j % 7.0) for j in range(min(7, shape[1]))]
+    assert psum(A.astype(np.int8), **options) == int(total) * shape[0]
+
+
+def test_large_matrix_products_are_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_numpy, "MULTIPLICATIONS", 1)
+    A, X = np.arange(3000.0).reshape(600, 5), np.arange(15.0).reshape(5, 3)
+    for backend in ("numpy", "openmp"):
+        with operator(A, backend=backend) as op:
+            assert (op @ X).tolist() == (A @ X).tolist()
+
+
+def test_no_more_threads_are_started_than_the_address_space_has_room_for() -> None:
+    program = """
+        import resource
+        expected = parlinalg.psum(A, backend="numpy")
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20), resource.RLIM_INFINITY))
+        for workers in (2, 8, 64):
+            assert parlinalg.psum(A, backend="openmp", workers=workers) == expected
+        print("right")
+    """
+    assert run(program) == "right"

@@ -211,6 +211,19 @@ def test_room_in_control_groups(tmp_path: Path) -> None:
     assert _group_room(tmp_path / "none", tmp_path / "none") == float("inf")
 
 
+def test_the_limit_of_a_control_group_of_version_1(tmp_path: Path) -> None:
+    group = tmp_path / "memory" / "job"
+    group.mkdir(parents=True)
+    (tmp_path / "self").write_text("5:cpu,cpuacct:/elsewhere\n4:memory:/job\n0::/\n")
+    (group / "memory.limit_in_bytes").write_text("1000\n")
+    (group / "memory.usage_in_bytes").write_text("400\n")
+    (group / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 50\n")
+    assert _group_room(tmp_path / "self", tmp_path) == 650
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("500\n")
+    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("450\n")
+    assert _group_room(tmp_path / "self", tmp_path) == 50
+
+
 def test_room_of_the_host(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:   20 kB\nMemAvailable:      3 kB\n")
     assert _host_room(tmp_path / "meminfo") == 3072

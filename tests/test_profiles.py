@@ -241,3 +241,18 @@ def test_tune_measures_and_keeps(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_from_json_refuses_what_it_does_not_know() -> None:
     with pytest.raises(KeyError):
         from_json({"curves": to_json(builtin())["curves"]}, "")
+
+
+def test_a_profile_is_a_regular_file_that_only_its_user_may_change(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    shared = tmp_path / "shared.json"
+    shared.write_text("{}")
+    os.chmod(shared, 0o666)
+    for path, words in (
+        (pipe, "no regular file"),
+        (Path("/dev/zero"), "no regular file"),
+        (shared, "anybody may write"),
+    ):
+        with pytest.warns(UserWarning, match=words):
+            assert load(path) is None

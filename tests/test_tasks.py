@@ -255,6 +255,32 @@ def test_no_worker_is_left_of_a_caller_that_is_killed() -> None:
         assert (len(gone), alive) == (2, [])
 
 
+def test_workers_end_although_a_forked_child_of_their_caller_lives() -> None:
+    program = """
+    import os, signal, threading, time, parlinalg
+    def tell(x):
+        os.write(1, f"{os.getpid()}\\n".encode())
+        time.sleep(60)
+    threading.Thread(target=parlinalg.pmap, args=(tell, [0, 1]), kwargs={"workers": 2}, daemon=True).start()
+    time.sleep(3)
+    child = os.fork()
+    if child == 0:
+        time.sleep(20)
+        os._exit(0)
+    os.write(1, f"{child}\\n".encode())
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+    ) as caller:
+        assert caller.stdout is not None
+        *workers, child = [psutil.Process(int(caller.stdout.readline())) for _ in range(3)]
+        caller.wait(SECONDS)
+        _, alive = psutil.wait_procs(workers, timeout=3)
+        child.kill()
+        assert alive == []
+
+
 # Ranks of MPI
 
 

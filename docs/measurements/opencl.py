@@ -21,7 +21,7 @@ import pyopencl.array
 
 import parlinalg
 from parlinalg.backends import OpenCL
-from parlinalg.backends._device import all_devices
+from parlinalg.backends._device_choice import all_devices
 
 ROUNDS = 9
 CALLS = 2000  # of the smallest product

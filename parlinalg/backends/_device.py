@@ -1,4 +1,4 @@
-"""OpenCL devices: which one, what it has, its programs and its memory."""
+"""An OpenCL device: what it has, its programs and its memory."""
 
 from __future__ import annotations
 
@@ -6,36 +6,29 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import BackendError, BackendUnavailable
+from ..errors import BackendError
 from ..exact import FLOAT_DIGITS
 from ..profiles import default_path, stored
 from ._base import Array
-from ._forked import ForkGuard
+from ._device_choice import FORKED, has_float64
 from ._shared import host_room
-from ._vendors import REMEDY, broken, register
 
-if TYPE_CHECKING:
-    import pyopencl
-
-__all__ = ["Device", "describe", "find"]
+__all__ = ["Device"]
 
 SOURCES = Path(__file__).parent / "opencl"
 ALIGNMENT = 128  # bytes
 WORTH_ASKING = 1 << 20  # bytes, from which on the host is asked how much is left: it takes 0.1 ms
 COPIED = 1 << 28  # bytes, to see how fast memory is
-FORKED = ForkGuard("backend 'opencl' cannot run in a process that was forked after OpenCL was used")
 MOST_RANGES = 1 << 16  # that a profile may ask for
 LOG = 2000  # characters of a build log that an error shows
-VARIABLE = "PYOPENCL_CTX"  # pyopencl's own: "platform:device", numbers or parts of names
 
 # How elements of a dtype are stored on a device, and added up there. Nothing that a caller passes gets into a source.
 REAL = {"LOAD(p, i)": "((p)[i])", "STORE(p, i, v)": "((p)[i] = (v))", "ZERO": "0", "ADD(a, b)": "((a) + (b))"}
@@ -47,7 +40,11 @@ COMPLEX = REAL | {
 HALF = {"LOAD(p, i)": "vload_half(i, p)", "STORE(p, i, v)": "vstore_half_rte(v, i, p)"}
 FOUR = {"WIDTH": "4", "VLOAD": "vload4", "STOREV": "vstore4"}
 EIGHT = {"WIDTH": "8", "VLOAD": "vload8", "STOREV": "vstore8"}
-BOOL = {"ADD(a, b)": "((a) | (b))", "MULTIPLY_ADD(s, a, b)": "((s) | ((a) & (b)))"}
+BOOL = {
+    "LOAD(p, i)": "((uchar)((p)[i] != 0))",
+    "ADD(a, b)": "((a) | (b))",
+    "MULTIPLY_ADD(s, a, b)": "((s) | ((a) & (b)))",
+}
 OF_PAIRS = {
     "LOAD(p, i)": "load_pair((p)[i])",
     "STORE(p, i, v)": "((p)[i] = store_pair(v))",
@@ -67,7 +64,7 @@ PRODUCTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "uint32": {"T": "uint", "ACC": "uint", **EIGHT, "VECTOR": "uint8", **REAL, **SUM},
         "uint16": {"T": "ushort", "ACC": "ushort", **REAL, **SUM},
         "uint8": {"T": "uchar", "ACC": "uchar", **REAL, **SUM},
-        "bool": {"T": "uchar", "ACC": "uchar", **REAL, **BOOL},
+        "bool": {"T": "uchar", "ACC": "uchar", **REAL, **SUM, **BOOL},
         PAIRS: {"T": "float2", "ACC": "float4", **OF_PAIRS},
     }
 )
@@ -110,7 +107,7 @@ class Device:
     ----------
     chosen : pyopencl.Device
     queue : pyopencl.CommandQueue, optional
-        Of the user's. None: one of its own.
+        Of the user's. None, or one that does not keep the order of what is queued: one of its own, in that context.
     """
 
     def __init__(self, chosen: Any, queue: Any = None) -> None:
@@ -120,13 +117,14 @@ class Device:
         self.opencl = chosen
         self.name = chosen.name.strip()
         self.platform = chosen.platform.name.strip()
-        self.context = pyopencl.Context([chosen]) if queue is None else queue.context
-        self.queue = queue or pyopencl.CommandQueue(self.context, chosen)
+        self.memory = int(chosen.global_mem_size)
+        with self.usable():
+            self.context = pyopencl.Context([chosen]) if queue is None else queue.context
+            self.queue = queue if _keeps_order(queue) else pyopencl.CommandQueue(self.context, chosen)
         self.is_processor = bool(chosen.type & pyopencl.device_type.CPU)
-        self.has_float64 = "cl_khr_fp64" in chosen.extensions.split() or bool(chosen.double_fp_config)
+        self.has_float64 = has_float64(chosen)
         self.units = int(chosen.max_compute_units)
         self.largest = int(chosen.max_mem_alloc_size)  # bytes of a buffer
-        self.memory = int(chosen.global_mem_size)
         self.key = f"{self.platform}, {self.name}, {chosen.driver_version}"
         self.settings = self._stored_settings() or Settings.of(chosen)
         self._programs: dict[tuple[tuple[str, ...], str], Any] = {}
@@ -194,6 +192,19 @@ class Device:
         """The kernel of parts.cl."""
         return self._kernel(("parts",), dtype.name, WORDS[dtype.name], "take_part")
 
+    def copy_there(self, a: Any) -> Any:
+        """A contiguous copy of an array of pyopencl, of one or two axes, with any strides and at any address."""
+        import pyopencl.array
+
+        copy: Any = pyopencl.array.empty(self.queue, a.shape, a.dtype)
+        if copy.size == 0:
+            return copy
+        steps = (0, *a.strides)[-2:]
+        sizes = [np.int64(one) for one in (a.offset, a.shape[-1], *steps, a.dtype.itemsize)]
+        kernel = self.cl.Kernel(self._program(("copies",), "", {}), "copy_elements")
+        copy.add_event(kernel(self.queue, (a.size,), None, a.base_data, *sizes, copy.data, wait_for=a.events))
+        return copy
+
     def buffer(self, a: Array) -> Any:
         """What lies in memory at `a`, contiguous, as a buffer to read; a copy, unless the device is the processor."""
         flags = self.cl.mem_flags
@@ -232,13 +243,14 @@ class Device:
     def copy_bandwidth(self) -> float:
         """Bytes per second that are read and written when a buffer is copied: the median of a few times."""
         nbytes = min(COPIED, self.largest, self.memory // 4)
-        source, target = self.empty(nbytes), self.empty(nbytes)
         seconds = []
-        for _ in range(6):
-            self.queue.finish()
-            start = time.perf_counter()
-            self.cl.enqueue_copy(self.queue, target, source, byte_count=nbytes).wait()
-            seconds.append(time.perf_counter() - start)
+        with self.usable():
+            source, target = self.empty(nbytes), self.empty(nbytes)
+            for _ in range(6):
+                self.queue.finish()
+                start = time.perf_counter()
+                self.cl.enqueue_copy(self.queue, target, source, byte_count=nbytes).wait()
+                seconds.append(time.perf_counter() - start)
         return 2 * nbytes / sorted(seconds[1:])[2]  # the first copy also makes the memory
 
     def _try(self, make: Any, nbytes: int, flags: int, **options: Any) -> Any:
@@ -283,6 +295,14 @@ class _Memory:
         }
 
 
+def _keeps_order(queue: Any) -> bool:
+    if queue is None:
+        return False
+    import pyopencl
+
+    return not queue.properties & pyopencl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE
+
+
 def build_without_user_options(program: Any) -> Any:
     """Build; options that the environment adds could change what the kernels mean."""
     asked = os.environ.pop("PYOPENCL_BUILD_OPTIONS", None)
@@ -293,105 +313,3 @@ def build_without_user_options(program: Any) -> Any:
     finally:
         if asked is not None:
             os.environ["PYOPENCL_BUILD_OPTIONS"] = asked
-
-
-def find(asked: Any) -> Any:
-    """The device that the argument `device` stands for.
-
-    Parameters
-    ----------
-    asked : None, int, str or pyopencl.Device
-        None: what PYOPENCL_CTX says; otherwise a GPU before an accelerator before a processor, and of these the one
-        with most memory. int: of all devices in the order of `describe`. str: a part of its name, or of its platform's.
-
-    Raises
-    ------
-    BackendUnavailable
-        If there is no such device; it says what there is, and what was missing.
-    """
-    FORKED.require()
-    register()
-    import pyopencl
-
-    if isinstance(asked, pyopencl.Device):
-        return asked
-    devices = all_devices()
-    if isinstance(asked, int) and not isinstance(asked, bool):
-        if not 0 <= asked < len(devices):
-            raise ValueError(f"OpenCL: device is {asked}; there are {len(devices)}: {describe()}")
-        return devices[asked]
-    if asked is None and VARIABLE in os.environ:
-        return pyopencl.create_some_context(interactive=False).devices[0]
-    if asked is None:
-        return max(devices, key=_preference)
-    if isinstance(asked, str):
-        for device in devices:
-            if asked.lower() in f"{device.platform.name} {device.name}".lower():
-                return device
-        raise ValueError(f"OpenCL: device is {asked!r}; there are {describe()}")
-    raise TypeError(f"OpenCL: device is {asked!r}; it must be a part of a name, an index, a pyopencl.Device or None")
-
-
-def _preference(device: Any) -> tuple[int, bool, int]:
-    """GPUs first; of drivers for processors, Intel's."""
-    import pyopencl
-
-    kinds = pyopencl.device_type
-    order = [kinds.CPU, kinds.ACCELERATOR, kinds.GPU]
-    rank = max((rank for rank, kind in enumerate(order) if device.type & kind), default=-1)
-    return rank, "Intel" in device.platform.name, device.global_mem_size
-
-
-def all_devices() -> list[pyopencl.Device]:
-    """Every device of every platform.
-
-    Raises
-    ------
-    BackendUnavailable
-        If there is none.
-    """
-    FORKED.enter()
-    register()
-    import pyopencl
-
-    try:
-        platforms = pyopencl.get_platforms()
-    except pyopencl.Error as error:
-        raise BackendUnavailable(
-            f"backend 'opencl' cannot run here: no platform was found ({'; '.join([str(error), *broken()])}). {REMEDY}"
-        ) from error
-    devices = [device for platform in platforms for device in _devices_of(platform)]
-    if not devices:
-        names = ", ".join(platform.name for platform in platforms) or "none"
-        raise BackendUnavailable(f"backend 'opencl' cannot run here: the platforms ({names}) have no device. {REMEDY}")
-    return devices
-
-
-def _devices_of(platform: Any) -> Sequence[Any]:
-    import pyopencl
-
-    try:
-        devices: Sequence[Any] = platform.get_devices()
-    except pyopencl.Error:  # a driver without its hardware
-        return []
-    return devices
-
-
-def _kind(device: Any) -> str:
-    import pyopencl
-
-    kinds = pyopencl.device_type
-    names = {kinds.GPU: "GPU", kinds.ACCELERATOR: "accelerator", kinds.CPU: "processor"}
-    return next((name for kind, name in names.items() if device.type & kind), "device")
-
-
-@cache
-def describe() -> tuple[str, ...]:
-    """A line for each device."""
-
-    return tuple(
-        f"{index}: {device.name.strip()} ({_kind(device)}, {device.platform.name}, "
-        f"{device.max_compute_units} units, {device.global_mem_size / 2**30:.1f} GiB, "
-        f"{'with' if device.double_fp_config else 'without'} float64, driver {device.driver_version})"
-        for index, device in enumerate(all_devices())
-    )

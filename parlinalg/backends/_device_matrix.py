@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ..operands import is_there
 from ._base import Array
 from ._device import PAIRS, Device
+from ._device_choice import FORKED
 from ._device_products import Block, Pending
 from ._pairs import exponent_of, join, split
 from ._shared import compact
@@ -32,11 +34,11 @@ class Matrix(ABC):
         Of the products.
     rows : sequence of slice
         Of each block.
-    exponent : int, optional
-        With which the elements were split into pairs; None: they were not.
+    exponent : int array, shape (..., 1, 1), optional
+        With which the elements of each matrix were split into pairs; None: they were not.
     """
 
-    def __init__(self, device: Device, dtype: np.dtype, rows: Sequence[slice], exponent: int | None = None) -> None:
+    def __init__(self, device: Device, dtype: np.dtype, rows: Sequence[slice], exponent: Any = None) -> None:
         self.device = device
         self.dtype = dtype
         self.rows = rows
@@ -51,14 +53,16 @@ class Matrix(ABC):
 
     def multiply(self, x: Array, out: Array, *, transposed: bool) -> None:
         """Write ``A @ x`` or ``x @ A`` into `out`; x has its leading dimensions."""
-        exponent = 0 if self.exponent is None else exponent_of(x)
-        vectors = np.ascontiguousarray(x, self.dtype) if self.exponent is None else split(x, exponent)
+        exponent = None if self.exponent is None else exponent_of(x, -1)
+        vectors = np.ascontiguousarray(x.astype(self.dtype, copy=False) if exponent is None else split(x, exponent))
+        if vectors.__array_interface__["data"][0] % vectors.itemsize:  # complex numbers are vectors to OpenCL
+            vectors = vectors.copy()
         adds = transposed and len(self.rows) > 1
         total = np.zeros(out.shape if adds else (), self.dtype)
         for rows, pending in self._queued(vectors, transposed):
             y = pending.wait()
-            if self.exponent is not None:
-                y = join(y, exponent + self.exponent)
+            if exponent is not None:
+                y = join(y, exponent + self.exponent[..., 0])
             if adds:
                 total += y
             else:
@@ -91,11 +95,11 @@ class Kept(Matrix):
         dtype: np.dtype,
         rows: Sequence[slice],
         blocks: Sequence[Block],
-        exponent: int | None = None,
+        exponent: Array | None = None,
     ) -> None:
         super().__init__(device, dtype, rows, exponent)
         self.blocks = blocks
-        self._runs_on = False  # whether the device may still compute with it
+        self._runs_on = False  # whether the device may still read memory of the host
 
     def block(self, number: int) -> tuple[Any, Block]:
         return self.device.queue, self.blocks[number]
@@ -105,8 +109,8 @@ class Kept(Matrix):
         import pyopencl.array
 
         device = self.device
-        self._runs_on = True
-        vector = x if x.strides == (x.dtype.itemsize,) and not x.offset else x.copy(queue=device.queue)
+        self._runs_on = device.is_processor and isinstance(self.blocks[0].used, np.ndarray)
+        vector = x if x.strides == (x.dtype.itemsize,) and not x.offset else device.copy_there(x)
         blocks = [block.transpose() for block in self.blocks] if transposed else self.blocks
         length = blocks[0].shape[-2] if transposed else sum(block.shape[-2] for block in blocks)
         y = pyopencl.array.empty(device.queue, length, x.dtype)
@@ -133,8 +137,9 @@ class Kept(Matrix):
         return y
 
     def close(self) -> None:
-        if self._runs_on:
-            self.device.queue.finish()  # on a processor, it reads memory that the caller may free now
+        if self._runs_on and not FORKED.is_foreign():  # in a forked process, that would wait forever
+            with suppress(self.device.cl.Error):  # a device that failed computes no more
+                self.device.queue.finish()  # on a processor, it reads memory that the caller may free now
 
     def _length(self) -> int:
         return sum(block.shape[-2] for block in self.blocks)
@@ -143,7 +148,7 @@ class Kept(Matrix):
 class Sent(Matrix):
     """With the caller; sent in blocks, in turns through two queues, so that one is sent while another is used."""
 
-    def __init__(self, device: Device, dtype: np.dtype, rows: Sequence[slice], A: Array, exponent: int | None) -> None:
+    def __init__(self, device: Device, dtype: np.dtype, rows: Sequence[slice], A: Array, exponent: Any) -> None:
         super().__init__(device, dtype, rows, exponent)
         self._A = A
         size = max(A[..., one, :].size for one in rows) * dtype.itemsize
@@ -175,11 +180,13 @@ def on_device(device: Device, A: Any, dtype: np.dtype, *, emulates: bool = False
     if is_there(A):
         if A.dtype != dtype or (emulates and dtype == np.float64):
             return on_device(device, A.get(), dtype, emulates=emulates)
+        if any(one % dtype.itemsize for one in (A.offset, *A.strides)):
+            A = device.copy_there(A)
         A.finish()
         strides = tuple(stride // dtype.itemsize for stride in A.strides)
         block = Block(device, A.base_data, A.offset // dtype.itemsize, strides, A.shape, dtype.name, A)
         return Kept(device, dtype, [slice(0, A.shape[0])], [block])
-    exponent = exponent_of(A) if emulates and dtype == np.float64 else None
+    exponent = exponent_of(A, (-2, -1)) if emulates and dtype == np.float64 else None
     whole = A.size * dtype.itemsize
     if device.is_processor or whole <= device.memory:
         rows = list(_cut(A, dtype.itemsize, device.largest))
@@ -189,7 +196,7 @@ def on_device(device: Device, A: Any, dtype: np.dtype, *, emulates: bool = False
     return Sent(device, dtype, list(_cut(A, dtype.itemsize, room)), A, exponent)
 
 
-def _ready(A: Array, dtype: np.dtype, exponent: int | None) -> tuple[Array, str]:
+def _ready(A: Array, dtype: np.dtype, exponent: Array | None) -> tuple[Array, str]:
     """Rows as they are sent, and what the kernels are built for."""
     cast = A
     if A.dtype.newbyteorder("=") != dtype:

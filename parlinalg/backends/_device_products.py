@@ -61,6 +61,7 @@ class Block:
         self.device, self.buffer, self.start = device, buffer, start
         self.strides, self.shape, self.dtype = strides, shape, dtype
         self.used = used
+        self._turned: Block | None = None  # kept, since it keeps a kernel too
         # A kernel holds its arguments, so no two threads may share one.
         self._launches = threading.local()
 
@@ -82,9 +83,11 @@ class Block:
 
     def transpose(self) -> Block:
         """The transpose, in the same buffer."""
-        strides, shape = self.strides, self.shape
-        turned = (*strides[:-2], strides[-1], strides[-2]), (*shape[:-2], shape[-1], shape[-2])
-        return Block(self.device, self.buffer, self.start, *turned, self.dtype, self.used)
+        if self._turned is None:
+            strides, shape = self.strides, self.shape
+            turned = (*strides[:-2], strides[-1], strides[-2]), (*shape[:-2], shape[-1], shape[-2])
+            self._turned = Block(self.device, self.buffer, self.start, *turned, self.dtype, self.used)
+        return self._turned
 
     def start_products(self, x: Array, queue: Any) -> Pending:
         """Queue the products with x, shape (..., n), which has the dimensions of the result; contiguous rows."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import numpy as np
 
-from ._device import Device, Settings, all_devices
+from ..errors import BackendError
+from ._device import Device, Settings
+from ._device_choice import all_devices
 from ._device_matrix import Kept, on_device
 
 __all__ = ["tuned_devices"]
@@ -20,8 +23,13 @@ FOR_OTHERS = {"group": (32, 64, 256, 512), "groups_per_unit": (8, 16, 64), "rows
 
 def tuned_devices() -> dict[str, dict[str, int]]:
     """The settings of every device that is here, by what `Device.key` says."""
-    devices = [Device(one) for one in all_devices()]
-    return {device.key: tuned(device)._asdict() for device in devices}
+    found = {}
+    for one in all_devices():
+        with suppress(BackendError, MemoryError):  # one that fails keeps what is usual
+            device = Device(one)
+            with device.usable():
+                found[device.key] = tuned(device)._asdict()
+    return found
 
 
 def tuned(device: Device) -> Settings:

@@ -22,9 +22,13 @@ class ForkGuard:
         self._message = message
         self._users: set[int] = set()  # a forked process has those above it
 
+    def is_foreign(self) -> bool:
+        """Whether this process was forked from one that has used the library."""
+        return bool(self._users - {os.getpid()})
+
     def require(self) -> None:
         """Raise `BackendUnavailable` in such a process."""
-        if self._users - {os.getpid()}:
+        if self.is_foreign():
             raise BackendUnavailable(self._message)
 
     def enter(self) -> None:

@@ -19,6 +19,7 @@ from ..workers import MOST_THREADS, check_threads
 from ._base import Array
 from ._cluster import OwnCluster
 from ._engine import Address, Call, FilePart, Here, forget, greet, host, run, sees
+from ._launch import Stopped, state_of
 from ._separate import Failure, SeparateMemory, Task
 from ._shared import Segment, Source, anonymous_file, array_at
 from ._sharing import Piece, Pieces, SharingTeam
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["IPyParallel"]
 
 CONNECTING = 5  # seconds that a controller has to answer a client
-GREETING = 20  # seconds that an engine has to answer the first time
+GREETING = 8  # seconds that an engine has to answer the first time
 LOOK = 0.5  # seconds after which it is asked whether the engines live
 ASK = 4.0  # seconds that the controller has to answer that
 
@@ -107,6 +108,7 @@ class EngineTeam(SharingTeam):
 
     def engines(self, wanted: int) -> list[Engine]:
         """So many engines, or as many as there are, for tasks of another kind."""
+        self.require_own()
         with self._lock:
             return self._ready(wanted)
 
@@ -135,6 +137,7 @@ class EngineTeam(SharingTeam):
         """Engines finish what they have begun, in memory that is not used again, before they begin the next call."""
 
     def close(self) -> None:
+        self.require_own()
         with self._lock:
             if self._own is not None:
                 self._own.close()
@@ -157,6 +160,8 @@ class EngineTeam(SharingTeam):
     def _ready(self, wanted: int) -> list[Engine]:
         if self._forked:
             raise BackendError("ipyparallel: this process was forked; connect to the cluster again, by a new client")
+        if self._shared_unknowingly:  # its threads could not start
+            raise BackendError("ipyparallel: this process was forked by C code, so it cannot connect to engines")
         if self._own is None and self._given is None and not self.ids():
             self._find_or_start(wanted)
         elif self._own is not None and self._own.engines < wanted:
@@ -187,7 +192,7 @@ class EngineTeam(SharingTeam):
         while not call.result.wait(LOOK):
             call.engine.require_alive()
             if time.monotonic() - asked > ASK:
-                self._require_controller()
+                self.require_controller()
                 asked = time.monotonic()
         try:
             outcome, out = call.result.get(0)
@@ -200,7 +205,7 @@ class EngineTeam(SharingTeam):
             call.out[...] = out
         return Failure(*outcome) if isinstance(outcome, tuple) else outcome
 
-    def _require_controller(self) -> None:
+    def require_controller(self) -> None:
         """Ask the controller something, in a thread, since the question waits for ever."""
         answered = Event()
 
@@ -242,6 +247,7 @@ class Engine:
         self._client = client
         self.view = client[number]
         self._caller = caller
+        self._stopped = Stopped()
         self._here: Here | None = None  # until it has been greeted
         self.known: set[int] = set()  # keys of what it has mapped, or was sent
         self.stale: set[int] = set()  # of which it may forget these
@@ -293,9 +299,13 @@ class Engine:
             self._client.history.clear()
 
     def require_alive(self) -> None:
-        """Raise if the engine has died; of one on this host the system knows."""
-        if self._number not in self._client.ids or (self._here and self._here.near and not is_alive(self._here.pid)):
+        """Raise if the engine has died, or is stopped; of one on this host the system knows."""
+        near = self._here.pid if self._here and self._here.near else None
+        # One that waits for its parent to notice its end is a zombie.
+        if self._number not in self._client.ids or (near and state_of(near) in ("", "Z")):
             raise self.death("it has died")
+        if near and self._stopped.look(near):
+            raise self.death("it is stopped")
 
     def death(self, how: str) -> BackendError:
         """The error that names it."""
@@ -342,15 +352,6 @@ def file_part(piece: Piece) -> FilePart:
     found = os.fstat(piece.source.file)
     path = os.readlink(f"/proc/self/fd/{piece.source.file}")
     return FilePart(path, found.st_size, found.st_mtime_ns, piece.source.region, piece.layout)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this host runs; one that waits for its parent to notice its end does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return not Path("/proc/self").exists()
-    return state != "Z"
 
 
 _of_parents: list[Any] = []  # connections of the processes that this one was forked from

@@ -7,15 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ..errors import BackendError
 from ._shared import anonymous_file
 from ._worker import receive, send
 
-__all__ = ["WorkerProcess", "end"]
+__all__ = ["Stopped", "WorkerProcess", "end", "state_of"]
 
 # Not multiprocessing: its children import the user's __main__, which has to be guarded for it.
 CODE = """
@@ -27,6 +31,7 @@ import_module(module).main(int(worker), int(link))
 THREADS_OF = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB")  # libraries that read <name>_NUM_THREADS when they load
 SECONDS_TO_END = 2.0  # granted to a worker before it is killed
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
+LOOKS = 4  # at a process that is stopped, before it is lost
 LOG_TAIL = 2000  # characters of what a dead worker wrote that its error shows
 
 
@@ -52,6 +57,7 @@ class WorkerProcess:
     def __init__(self, number: int, threads: int, module: str, environment: Mapping[str, str] | None = None) -> None:
         self.number = number
         self.parent = os.getpid()
+        _all.add(self)
         self.answered = False
         self._log = os.fdopen(anonymous_file("parlinalg-log"), "w+b")
         self.link, theirs = socket.socketpair()
@@ -59,7 +65,7 @@ class WorkerProcess:
         command = [sys.executable, "-c", CODE, module, str(number), str(theirs.fileno()), *paths]
         limits = {f"{name}_NUM_THREADS": str(threads) for name in THREADS_OF}
         try:
-            with theirs:
+            with theirs, interrupts_held():
                 self.process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,  # never written to: it ends when this process does
@@ -70,9 +76,8 @@ class WorkerProcess:
                     start_new_session=True,  # Ctrl-C in the terminal is for this process only
                     env={**os.environ, **limits, **(environment or {})},
                 )
-        except BaseException as error:  # also Ctrl-C: then a process that has started finds its input ended
-            self.link.close()
-            self._log.close()
+        except BaseException as error:  # also Ctrl-C
+            self._abandon()
             if isinstance(error, OSError):
                 raise BackendError(f"process: worker {number} could not start: {error}") from error
             raise
@@ -104,13 +109,23 @@ class WorkerProcess:
 
     def disown(self) -> None:
         """Leave it alone, in a process forked from its parent."""
-        self.process.returncode = 0  # or Popen would warn that it still runs
-        self._close()
+        if hasattr(self, "process"):  # else another thread was about to start it
+            self.process.returncode = 0  # or Popen would warn that it still runs
+            self._close()
 
     def _close(self) -> None:
         for file in (self.link, self.process.stdin, self._log):
             if file is not None:
                 file.close()
+
+    def _abandon(self) -> None:
+        """Leave nothing of a start that failed."""
+        self.link.close()
+        self._log.close()
+        if hasattr(self, "process"):
+            self.process.kill()
+            self.process.wait()
+            self._close()
 
     def _death(self) -> BackendError:
         """What there is to say of a worker that has closed its end of the link."""
@@ -127,6 +142,56 @@ class WorkerProcess:
             f"process: worker {self.number} (pid {self.process.pid}) {how}; the next call starts new workers"
             + (f". It wrote:\n{said}" if said else "")
         )
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait: in the middle of `Popen`, nobody would know of the process that has started."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            before(*held[0])
+
+
+def state_of(pid: int) -> str:
+    """The state of a process of this host, as the letter in /proc; "" if there is none, "?" where nothing tells."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "" if Path("/proc/self").exists() else "?"
+
+
+class Stopped:
+    """Finds out whether a process is stopped, as by SIGSTOP, for longer than a moment."""
+
+    def __init__(self) -> None:
+        self._looks = 0  # in a row at which it was
+
+    def look(self, pid: int) -> bool:
+        """Look once more; whether it was stopped each time."""
+        self._looks = self._looks + 1 if state_of(pid) == "T" else 0
+        return self._looks >= LOOKS
+
+
+_all: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    """In a forked child: whoever holds the other end of their standard input keeps the workers alive."""
+    for worker in list(_all):
+        worker.disown()
+    _all.clear()
+
+
+os.register_at_fork(after_in_child=_disown_all)
 
 
 def end(workers: list[Any]) -> None:

@@ -14,8 +14,9 @@ from ..exact import report
 from ..products import write_products
 from ._base import Array, Backend, Resident
 
-__all__ = ["NumPy", "silently"]
+__all__ = ["NumPy", "multiply_matrix", "silently"]
 
+MULTIPLICATIONS, LEAST_ROWS = 1 << 32, 256  # that BLAS does at a time: less than half a second
 BLOCK_BYTES = 1 << 20  # of A, cast or aligned at a time where NumPy cannot take it as it lies
 
 P = ParamSpec("P")
@@ -85,7 +86,7 @@ class ArrayInMemory(Resident):
 
     def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
         if stays(self.A, out.dtype) and not exact:
-            np.matmul(self.A, X, out=out)
+            multiply_matrix(self.A, X, out)
         else:
             super().matmat(X, out, exact=exact)
 
@@ -113,6 +114,14 @@ def multiply_wide(A: Array, x: Array, out: Array) -> None:
         columns = slice(first, first + most)
         sums += np.matvec(A[..., columns].astype(dtype), x[..., columns].astype(dtype))
     np.copyto(out, sums, casting="same_kind")
+
+
+def multiply_matrix(A: Array, X: Array, out: Array) -> None:
+    """``numpy.matmul`` by rows of A, so that Ctrl-C is seen in between."""
+    most = max(LEAST_ROWS, MULTIPLICATIONS // max(1, X.size))
+    for first in range(0, A.shape[0], most):
+        rows = slice(first, first + most)
+        np.matmul(A[rows], X, out=out[rows])
 
 
 def stays(A: Array, dtype: np.dtype) -> bool:

@@ -14,7 +14,8 @@ from ..exact import report
 from ..operands import is_there
 from ..plan import MatvecPlan, SumPlan
 from ._base import Array, Backend, Resident
-from ._device import Device, find
+from ._device import Device
+from ._device_choice import find, require_queue
 from ._device_exact import ExactMatrix
 from ._device_matrix import Kept, Matrix, Sent, on_device
 from ._device_sums import states_of, states_there
@@ -57,7 +58,7 @@ class OpenCL(Backend):
             raise ValueError(f"OpenCL: float64 is {float64!r}; it must be 'native' or 'emulate'")
         if device is not None and queue is not None:
             raise ValueError("OpenCL: both device and queue are given; a queue has a device already")
-        self.device = Device(find(device)) if queue is None else Device(queue.device, queue)
+        self.device = Device(find(device)) if queue is None else Device(require_queue(queue).device, queue)
         self.emulates = float64 == "emulate" and not self.device.has_float64
 
     @classmethod
@@ -95,7 +96,13 @@ class OpenCL(Backend):
         return f"device {self.device.name!r} has no float64. Cast the operands to 32 bits, or {remedy}"
 
     def place(self, A: Array, workers: int) -> Resident:
-        return PlacedArray(self.device, A, emulates=self.emulates)
+        placed = PlacedArray(self.device, A, emulates=self.emulates)
+        placed.put()
+        return placed
+
+    def matvec(self, A: Array, x: Array, out: Array, workers: int, *, exact: bool = False) -> None:
+        with PlacedArray(self.device, A, emulates=self.emulates) as resident:  # put there in the dtype of `out` only
+            resident.matvec(x, out, exact=exact)
 
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
         with self.device.usable():
@@ -117,6 +124,15 @@ class PlacedArray(Resident):
         self._exact = ExactMatrix(device, A)
         with device.usable():
             pass
+
+    def put(self) -> None:
+        """Put it there as it is, if the device computes in its dtype, so that the caller may change it."""
+        dtype = self._A.dtype.newbyteorder("=")
+        with self._device.usable():
+            if dtype.char not in "gG" and (
+                self._device.has_float64 or dtype.char not in "dD" or (self._emulates and dtype.char == "d")
+            ):
+                self._placed(dtype)
 
     def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
         with self._device.usable():

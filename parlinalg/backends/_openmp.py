@@ -10,6 +10,7 @@ from ..exact import report
 from ..products import write_products
 from ..workers import cpu_count
 from ._base import Array, Backend, Resident
+from ._numpy import multiply_matrix
 
 __all__ = ["OpenMP"]
 
@@ -64,7 +65,7 @@ class SharedArray(Resident):
 
     def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
         if self.A.dtype == out.dtype and out.dtype.char in BLAS_DTYPES and not exact:
-            np.matmul(self.A, X, out=out)
+            multiply_matrix(self.A, X, out)
         else:
             super().matmat(X, out, exact=exact)
 

@@ -11,14 +11,14 @@ from ._base import Array
 __all__ = ["exponent_of", "join", "split"]
 
 
-def exponent_of(a: Array) -> int:
-    """Of the power of two that the largest finite element is below."""
-    largest = np.max(np.abs(a), where=np.isfinite(a), initial=0.0)
-    return int(np.frexp(largest)[1])
+def exponent_of(a: Array, axes: int | tuple[int, ...]) -> Array:
+    """Of the powers of two that the largest finite elements along `axes`, which stay, are below."""
+    largest = np.max(np.abs(a), axis=axes, where=np.isfinite(a), initial=0.0, keepdims=True)
+    return np.asarray(np.frexp(largest)[1])
 
 
-def split(a: Array, exponent: int) -> Array:
-    """A float64 array, divided by ``2**exponent``, as an array of complex64, whose parts are to be added up.
+def split(a: Array, exponent: Array) -> Array:
+    """A float64 array, divided by powers of two, as an array of complex64, whose parts are to be added up.
 
     They have 48 bits of each element, but none below 2**-149 of the largest, whose `exponent_of` is given.
     """
@@ -30,7 +30,7 @@ def split(a: Array, exponent: int) -> Array:
     return pairs
 
 
-def join(pairs: Array, exponent: int) -> Any:
+def join(pairs: Array, exponent: Array) -> Any:
     """The inverse."""
     with np.errstate(all="ignore"):  # overflow of a product is an infinity, as on every backend
         return np.ldexp(pairs.real.astype(np.float64) + pairs.imag, exponent)

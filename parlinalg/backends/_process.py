@@ -15,13 +15,15 @@ from typing import SupportsIndex
 from ..errors import BackendError
 from ..workers import MOST_THREADS, check_threads, resolve_workers
 from ._base import Array
-from ._launch import WorkerProcess, end
+from ._launch import Stopped, WorkerProcess, end
 from ._separate import Failure, SeparateMemory, Task
 from ._shared import KIND, Segment, Source
 from ._sharing import Pieces, SharingTeam
 from ._worker import Call
 
 __all__ = ["Process"]
+
+LOOK = 1000  # milliseconds after which it is asked whether workers are stopped
 
 dump_task = lru_cache(maxsize=64)(pickle.dumps)
 
@@ -84,6 +86,7 @@ class ProcessTeam(SharingTeam):
         weakref.finalize(self, end, self._workers)
 
     def close(self) -> None:
+        self.require_own()
         with self._lock:
             end(self._workers)
             self.renew()
@@ -134,6 +137,11 @@ class Worker(WorkerProcess):
             with suppress(BackendError):  # the next call will notice
                 self.send((stale, (), None))
 
+    def lost(self, how: str) -> BackendError:
+        """The error that names it."""
+        who = f"process: worker {self.number} (pid {self.process.pid})"
+        return BackendError(f"{who} {how}; the next call starts new workers")
+
     def answer(self) -> Failure | int | None:
         outcome = self.receive()
         return Failure(*outcome) if isinstance(outcome, tuple) else outcome
@@ -146,8 +154,13 @@ def _answers(workers: Sequence[Worker]) -> list[Failure | int | None]:
     poll = select.poll()
     for link in waiting:
         poll.register(link, select.POLLIN)
+    stopped = {link: Stopped() for link in waiting}
     while len(outcomes) < len(workers):
-        for link, _ in poll.poll():
+        ready = poll.poll(LOOK)
+        for link in waiting if not ready else ():
+            if waiting[link].number not in outcomes and stopped[link].look(waiting[link].process.pid):
+                raise waiting[link].lost("is stopped")
+        for link, _ in ready:
             poll.unregister(link)
             outcomes[waiting[link].number] = waiting[link].answer()
     return [outcomes[worker.number] for worker in workers]

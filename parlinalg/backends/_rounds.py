@@ -46,7 +46,7 @@ class Rounds:
         self.deadline: float | None = None
         self._process = os.getpid()
         self._lock = threading.Lock()  # held during the collective calls of one operation
-        self._late: str | None = None  # what was under way when a deadline passed
+        self._late: str | None = None  # why no rank knows any longer what another one does
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -114,7 +114,7 @@ class Rounds:
         if self._process != os.getpid():
             raise BackendUnavailable("backend 'mpi' cannot run in a process that was forked from a rank")
         if self._late is not None:
-            raise BackendError(f"mpi: the ranks are out of step, since {self._late} ran out of time")
+            raise BackendError(f"mpi: the ranks are out of step, since {self._late}")
 
     def _round(self, call: str, outcome: Failure | int | None) -> int:
         most = self._reduce(call, outcome)
@@ -137,12 +137,20 @@ class Rounds:
             comm.Allreduce(mine, most, op=maximum)
             return
         request = comm.Iallreduce(mine, most, op=maximum)
-        until = time.monotonic() + self.deadline
+        what = call or "a product or a sum"
+        try:
+            self._wait(request, what, self.deadline)
+        except BaseException as error:  # also Ctrl-C
+            _abandoned.append((request, mine, most))
+            self._late = f"{what} {'ran out of time' if isinstance(error, TimeoutError) else 'was interrupted'}"
+            _abort_at_exit()
+            raise
+
+    def _wait(self, request: Any, what: str, deadline: float) -> None:
+        until = time.monotonic() + deadline
         while not request.Test():
             if time.monotonic() > until:
-                self._late = call or "a product or a sum"
-                text = f"mpi: {self._late}: some rank did not come within {self.deadline} seconds"
-                raise _shared(TimeoutError(text))
+                raise _shared(TimeoutError(f"mpi: {what}: some rank did not come within {deadline} seconds"))
             time.sleep(POLL)
 
     def _gather(self, call: str, outcome: Failure | int | None, *, told: bool) -> list[dict[str, Any]]:
@@ -152,6 +160,17 @@ class Rounds:
         lengths = ranks.allgather(np.array([len(said)]), [1] * ranks.size).tolist()
         texts = ranks.allgather(np.frombuffer(said, np.uint8), lengths).tobytes()
         return [json.loads(texts[end - n : end]) for end, n in zip(accumulate(lengths), lengths, strict=True)]
+
+
+# Requests that nobody waits for any longer, and the arrays that MPI may still write into: they must live for ever.
+_abandoned: list[tuple[Any, NDArray[np.int64], NDArray[np.int64]]] = []
+
+
+def _abort_at_exit() -> None:
+    """End the job when this process ends: MPI would wait there for the ranks that did not come."""
+    from mpi4py.run import set_abort_status
+
+    set_abort_status(1)
 
 
 def _error(said: Sequence[dict[str, Any]]) -> Exception:
@@ -165,7 +184,8 @@ def _error(said: Sequence[dict[str, Any]]) -> Exception:
     for call in dict.fromkeys(calls):
         ranks = [str(rank) for rank, theirs in enumerate(calls) if theirs == call]
         texts.append(f"rank{'s' * (len(ranks) > 1)} {', '.join(ranks)}: {call or 'in the middle of one'}")
-    return ValueError(f"mpi: the ranks do not make the same call. {'; '.join(texts)}")
+    hint = "" if all(calls) else ". A rank may have been interrupted in it"
+    return ValueError(f"mpi: the ranks do not make the same call. {'; '.join(texts)}{hint}")
 
 
 def _kind(name: str, told: bool) -> type[Exception]:

@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 import resource
+import struct
 import tempfile
 from collections.abc import Sequence
 from itertools import count
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
+
+from ..split import pieces
 
 __all__ = [
     "KIND",
@@ -38,6 +41,11 @@ KIND = "memfd" if hasattr(os, "memfd_create") else "unlinked files"
 ALIGNMENT = 64  # bytes; a cache line
 SPARE_BYTES = 64 << 20  # that a team keeps for the next call: new memory costs a page fault every 4 KiB
 SMALLEST = 1 << 16  # bytes of a segment
+COPIED_AT_A_TIME = 1 << 23  # elements
+# Files of a control group: its limit, what is used, and what of that the kernel would give back.
+CGROUP2 = "memory.max", "memory.current", "inactive_file"
+CGROUP1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+STAMP = struct.Struct("<Q")  # behind each segment: how often it was taken back
 
 # An array in a mapped region: key of the region, offset in it, dtype, shape and strides.
 Layout = tuple[int, int, str, tuple[int, ...], tuple[int, ...]]
@@ -68,6 +76,8 @@ def array_at(layout: Layout, maps: dict[int, mmap.mmap]) -> Array:
 class Source:
     """An open file, closed when it is no longer used, and what to map of it."""
 
+    file = -1  # of one that Ctrl-C interrupted before it had its file
+
     def __init__(self, file: int, start: int, length: int, writable: bool) -> None:
         self.file = file
         self.region = Region(next(_keys), start, length, writable)
@@ -77,7 +87,8 @@ class Source:
         return self.region.key, offset, view.dtype.str, view.shape, view.strides
 
     def __del__(self) -> None:
-        os.close(self.file)
+        if self.file >= 0:
+            os.close(self.file)
 
 
 class Segment(Source):
@@ -91,8 +102,9 @@ class Segment(Source):
 
     def __init__(self, nbytes: int) -> None:
         super().__init__(anonymous_file("parlinalg-segment"), 0, nbytes, True)
+        self._uses = 0
         try:
-            reserve(self.file, nbytes)
+            reserve(self.file, nbytes + STAMP.size)
             self.memory = self.region.map(self.file)
             self._address = address(np.frombuffer(self.memory, np.uint8, 1))
         except OSError as error:
@@ -104,13 +116,24 @@ class Segment(Source):
     def copy(self, a: Array) -> Array:
         """A copy of `a` in this segment: native byte order, axes in the same order in memory, without gaps."""
         axes = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
-        view = self.empty(tuple(a.shape[axis] for axis in axes), a.dtype, 0).transpose(np.argsort(axes))
-        view[...] = a
-        return view
+        ordered = a.transpose(axes)
+        view = self.empty(ordered.shape, a.dtype, 0)
+        for index in pieces(ordered.shape, COPIED_AT_A_TIME):  # Ctrl-C is seen in between
+            view[index] = ordered[index]
+        return view.transpose(np.argsort(axes))
 
     def part(self, view: Array) -> Layout:
         """Where a view of what `copy` or `empty` returned lies."""
         return self.layout(view, address(view) - self._address if view.size else 0)
+
+    def stamp(self) -> None:
+        """Tell processes that know this segment without the knowledge of this one that it will hold something else."""
+        self._uses += 1
+        os.pwrite(self.file, STAMP.pack(self._uses), self.region.length)
+
+    def is_stamped(self) -> bool:
+        """Whether another process has done so since this one was forked from it."""
+        return os.pread(self.file, STAMP.size, self.region.length) != STAMP.pack(self._uses)
 
 
 class Segments:
@@ -132,8 +155,9 @@ class Segments:
 
     def give(self, segment: Segment) -> list[Source]:
         """Take a segment back; return those that are given up, the oldest first."""
-        if segment.region.key < self._oldest:
+        if self.has_retired(segment):
             return [segment]
+        segment.stamp()
         self._spare.append(segment)
         dropped: list[Source] = []
         while sum(s.region.length for s in self._spare) > SPARE_BYTES:
@@ -141,8 +165,12 @@ class Segments:
         return dropped
 
     def retire(self) -> None:
-        """Never again use a segment that exists now: a process that is being forked may have a matrix in it."""
+        """Never again use a segment that exists now: another process may have a matrix in it."""
         self._oldest = next(_keys)
+
+    def has_retired(self, source: Source) -> bool:
+        """Whether it existed when `retire` was called."""
+        return source.region.key < self._oldest
 
 
 def anonymous_file(name: str) -> int:
@@ -191,15 +219,19 @@ def _process_room() -> float:
 
 
 def _group_room(cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes that the control groups (version 2) of this process still grant it; beyond, the kernel kills it."""
-    match = re.search(r"^0::/(.*)$", _read(cgroup), re.MULTILINE)
+    """Bytes that the control groups of this process still grant it; beyond, the kernel kills it."""
+    return min(_room_below(root, cgroup, "", CGROUP2), _room_below(root / "memory", cgroup, "memory", CGROUP1))
+
+
+def _room_below(root: Path, cgroup: Path, controller: str, names: tuple[str, str, str]) -> float:
+    match = re.search(rf"^\d+:(?:[\w,=]+,)?{controller}(?:,[\w,=]+)?:/(.*)$", _read(cgroup), re.MULTILINE)
     group = root / (match[1] if match else "")
-    return min(_room(folder) for folder in (group, *group.parents) if folder.is_relative_to(root))
+    return min(_room(folder, *names) for folder in (group, *group.parents) if folder.is_relative_to(root))
 
 
-def _room(group: Path) -> float:
-    limit, used = _read(group / "memory.max").strip(), _read(group / "memory.current").strip()
-    cached = re.search(r"^inactive_file (\d+)$", _read(group / "memory.stat"), re.MULTILINE)
+def _room(group: Path, most: str, now: str, cache: str) -> float:
+    limit, used = _read(group / most).strip(), _read(group / now).strip()
+    cached = re.search(rf"^{cache} (\d+)$", _read(group / "memory.stat"), re.MULTILINE)
     if not (limit.isdecimal() and used.isdecimal()):  # no limit
         return math.inf
     return int(limit) - int(used) + (int(cached[1]) if cached else 0)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import BackendError
 from ._base import Array
 from ._separate import Failure, Task, Team, raise_first
 from ._shared import ALIGNMENT, Layout, Segment, Segments, Source, compact, parts_of_file
@@ -34,13 +35,19 @@ Pieces = list[Piece]
 
 
 class SharingTeam(Team[Pieces]):
-    """A team whose operands lie in segments, or files, that its workers map. A subclass says how they run a task."""
+    """A team whose operands lie in segments, or files, that its workers map. A subclass says how they run a task.
+
+    Workers and segments belong to one process. Python calls `before_fork` and `after_fork`. Of forks by C code nobody
+    tells, so each use begins with `require_own`.
+    """
 
     def __init__(self) -> None:
+        self._shared_unknowingly = False
         self._begin()
         _teams.add(self)
 
     def _begin(self) -> None:
+        self._owner = os.getpid()
         self._lock = Lock()  # held during a collective call
         self._segments = Segments()
         self._garbage: deque[Source] = deque()
@@ -60,6 +67,7 @@ class SharingTeam(Team[Pieces]):
         """Leave a call that was interrupted or failed; afterwards, nothing of it may write into new segments."""
 
     def scatter(self, a: Array, ranges: Sequence[range]) -> Pieces:
+        self.require_own()
         parts = parts_of_file(a, ranges) or self._copy(a, ranges)
         return [Piece(rows, source, layout) for rows, (source, layout) in zip(ranges, parts, strict=True)]
 
@@ -75,6 +83,7 @@ class SharingTeam(Team[Pieces]):
             raise
 
     def allgather(self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]) -> int:
+        self.require_own()
         with self._lock:
             try:
                 outcomes = self._gather(task, pieces, args, out, ranges)
@@ -88,20 +97,30 @@ class SharingTeam(Team[Pieces]):
 
     def free(self, pieces: Pieces) -> None:
         # A piece may be freed by the garbage collector in the middle of anything, so this must not wait for the lock.
+        self.require_own()
         self._garbage.extend({piece.source.region.key: piece.source for piece in pieces}.values())
         self._sweep()
 
     def renew(self) -> None:
         """Use no segment again that exists now."""
         self._segments = Segments()
+        self._segments.retire()
+
+    def require_own(self) -> None:
+        """Start anew, if this process was forked from the owner of the workers by C code."""
+        if self._owner != os.getpid():
+            self.after_fork()
+            self._shared_unknowingly = True
 
     def before_fork(self) -> None:
         """A segment that exists now may be used by both processes, so neither may use it again."""
+        self.require_own()
         self._segments.retire()
 
     def after_fork(self) -> None:
         """Start anew, in a process that was forked."""
         self._begin()
+        self.renew()
 
     def _gather(
         self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]
@@ -110,10 +129,21 @@ class SharingTeam(Team[Pieces]):
         for copy, arg in zip(copies, args, strict=True):
             copy[...] = arg
         outcomes = self.run(task, pieces, copies, [result[rows.start : rows.stop] for rows in ranges], scratch)
+        if self._shared_unknowingly:
+            self._require_unchanged(pieces)
         if not any(isinstance(one, Failure) for one in outcomes):
             out[...] = result
         self._garbage.append(scratch)
         return outcomes
+
+    def _require_unchanged(self, pieces: Pieces) -> None:
+        """Raise if the process that this one was forked from by C code has put something else where the pieces were."""
+        for _, source, _ in pieces:
+            if isinstance(source, Segment) and self._segments.has_retired(source) and source.is_stamped():
+                raise BackendError(
+                    "this process was forked by C code, and the one that it was forked from has freed the matrix "
+                    "since. Make a new operator"
+                )
 
     def _scratch(self, arrays: Sequence[Array]) -> tuple[Segment, list[Array]]:
         """Shared memory for arrays like these, each from a cache line of its own on."""

@@ -2,49 +2,75 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 
-__all__ = ["broken", "missing", "register"]
+__all__ = ["REMEDY", "broken", "missing", "register"]
 
-VARIABLE = "OCL_ICD_VENDORS"  # where OpenCL's loader looks for drivers; it reads it once
+VARIABLE = "OCL_ICD_VENDORS"  # a folder or a file .icd, where OpenCL's loader looks for drivers; it reads it once
 SYSTEM = Path("/etc/OpenCL/vendors")  # where it looks otherwise
 WHEEL, LIBRARY = "intel-opencl-rt", "libintelocl.so"  # which does not register itself
+CACHE = Path("/etc/ld.so.cache")  # the names of the libraries that the system finds
 REMEDY = 'Install a driver, or PoCL: pip install "parlinalg[opencl]"'
 
+_REGISTERING = Lock()
 
-@cache
+
 def register() -> None:
     """Let OpenCL's loader find Intel's driver too, unless the user has said where to look.
 
-    The driver's own file in the wheel names a folder that is nowhere. So the loader is shown a folder with a file that
-    names the library where it is, and with those of the system. Must be called before OpenCL is used.
+    Must be called before OpenCL is used.
+    """
+    with _REGISTERING:
+        _register()
+
+
+@cache
+def _register() -> None:
+    """Show the loader a folder with a file that names Intel's library where it is, and with those of the system.
+
+    The driver's own file in the wheel names a folder that is nowhere. The loader reads ours once, in the first call.
+    Then it is gone, and so is the variable, which other processes would inherit.
     """
     library = _library()
-    if VARIABLE in os.environ or library is None:
+    if os.environ.get(VARIABLE) or library is None:
         return
-    folder = Path(tempfile.mkdtemp(prefix="parlinalg-opencl-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / "intel.icd").write_text(f"{library}\n")
-    for other in SYSTEM.glob("*.icd") if SYSTEM.is_dir() else ():
-        (folder / other.name).symlink_to(other)
-    os.environ[VARIABLE] = str(folder)
+    import pyopencl
+
+    with tempfile.TemporaryDirectory(prefix="parlinalg-opencl-") as folder:
+        Path(folder, "intel.icd").write_text(f"{library}\n", encoding="utf-8")
+        for other in SYSTEM.glob("*.icd") if SYSTEM.is_dir() else ():
+            Path(folder, other.name).symlink_to(other)
+        before = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = folder
+        try:
+            with suppress(pyopencl.Error):  # who asks for devices is told
+                pyopencl.get_platforms()
+        finally:
+            del os.environ[VARIABLE]
+            if before is not None:
+                os.environ[VARIABLE] = before
 
 
 def missing() -> str | None:
     """None, or that no driver is registered, or none whose library is there; with the remedy."""
-    if sys.platform != "linux" or _library() is not None:  # elsewhere OpenCL is a part of the system, or registered
-        return None  # in other ways
+    if sys.platform != "linux":  # elsewhere OpenCL is a part of the system, or registered in other ways
+        return None
+    asked = os.environ.get(VARIABLE)
+    if asked and not os.path.exists(asked):
+        return f"the environment variable {VARIABLE} is {asked!r}, which is not there. Unset it, or correct it"
+    if not asked and _library() is not None:
+        return None
     files = _registrations()
     if not files:
-        return f"no driver of OpenCL is registered in {', '.join(map(str, _folders()))}. {REMEDY}"
+        return f"no driver of OpenCL is registered in {', '.join(map(str, _places()))}. {REMEDY}"
     lost = broken()
     return f"no driver of OpenCL works: {'; '.join(lost)}. {REMEDY}" if len(lost) == len(files) else None
 
@@ -55,15 +81,28 @@ def broken() -> list[str]:
     return [
         f"{file} names {library or 'nothing'}, which is not there"
         for file, library in libraries
-        if not library or (os.path.isabs(library) and not os.path.exists(library))
+        if not library or not _is_found(library, file.parent)
     ]
 
 
+def _is_found(library: str, beside: Path) -> bool:
+    """Whether the loader can find it: by its path, or by its name, as the system does."""
+    if os.path.isabs(library):
+        return os.path.exists(library)
+    folders = [beside, *(Path(one) for one in os.environ.get("LD_LIBRARY_PATH", "").split(":") if one)]
+    if any((folder / library).exists() for folder in folders) or not CACHE.exists():
+        return True
+    return library.encode() in CACHE.read_bytes()
+
+
 def _registrations() -> list[Path]:
-    return [file for folder in _folders() if folder.is_dir() for file in sorted(folder.glob("*.icd"))]
+    found: list[Path] = []
+    for place in _places():
+        found += [place] if place.suffix == ".icd" and place.is_file() else sorted(place.glob("*.icd"))
+    return found
 
 
-def _folders() -> list[Path]:
+def _places() -> list[Path]:
     """Where the loader looks; that in the wheel of pyopencl also looks beside itself."""
     package = find_spec("pyopencl")
     own = [Path(package.origin).parent / ".libs"] if package and package.origin else []

@@ -40,16 +40,24 @@ def main(worker: int, link: int) -> None:
     """Serve the parent at the other end of the socket `link`, until it closes it or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered by the parent
     faulthandler.enable()
-    Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     with socket.socket(fileno=link) as parent, suppress(EOFError, ConnectionError):  # it was closed
         _serve(worker, parent)
 
 
 def end_with_parent() -> None:
-    """Wait until standard input ends, as it does when the parent has died however; then nobody needs the result."""
-    while os.read(0, 1):
+    """End this process when its standard input does: when the parent has died, however. Tasks find an empty one."""
+    sentinel = os.dup(0)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    Thread(target=_wait_for_end, args=(sentinel,), daemon=True).start()
+
+
+def _wait_for_end(sentinel: int) -> None:
+    while os.read(sentinel, 1):
         pass
-    os._exit(0)
+    os._exit(0)  # nobody needs the result
 
 
 def _serve(worker: int, parent: socket.socket) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import parlinalg
 
 from ..errors import ParlinalgError
-from . import _compare, _info, _matvec, _psum, _tasks, _tune
+from . import _compare, _info, _matvec, _psum, _tasks, _tune, _verify
 
 __all__ = ["main"]
 
@@ -49,6 +49,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="parlinalg", description="Parallel matrix-vector products and exact sums.")
     parser.add_argument("--version", action="version", version=f"parlinalg {parlinalg.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (_info, _matvec, _psum, _tasks, _compare, _tune):
+    for module in (_info, _matvec, _psum, _tasks, _compare, _tune, _verify):
         module.add_to(commands)
     return parser

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..registry import default_instance
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["add_call_options", "dtype", "load", "speaks", "whole_file", "write"]
+__all__ = ["add_call_options", "dtype", "picture", "speaks", "whole_file", "write"]
 
 
 def add_call_options(parser: argparse.ArgumentParser) -> None:
@@ -40,15 +39,11 @@ def dtype(text: str) -> np.dtype:
         raise argparse.ArgumentTypeError(f"{text!r} is no dtype; pass a name that NumPy knows, as float32") from error
 
 
-def load(path: str) -> NDArray[Any]:
-    """The array in a .npy file, mapped, so that only what is needed is read."""
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (EOFError, ValueError) as error:
-        raise ValueError(f"{path} is not a .npy file of numbers: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} holds several arrays; pass a .npy file, which holds one")  # noqa: TRY004
-    return array
+def picture(text: str) -> str:
+    """The file of a picture that an option names."""
+    if not text.endswith((".png", ".svg", ".pdf")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png, .svg or .pdf")
+    return text
 
 
 def speaks(backend: str | None) -> bool:
@@ -84,7 +79,7 @@ def whole_file(path: str) -> Iterator[IO[bytes]]:
     try:
         with open(name, "wb") as file:
             yield file
-        os.chmod(name, 0o666 & ~_umask())  # as if it had been opened under its own name
+        os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())  # as open() would
         os.replace(name, target)
     except BaseException:  # also Ctrl-C: nothing half-written stays
         os.unlink(name)

@@ -11,10 +11,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..compare import LAYOUTS, Comparison, compare
+from ..files import mapped
 from ..plot import durations, figure
 from ..profile import last_level_cache
 from ..rows import Row
-from ._arguments import dtype, load, whole_file
+from ._arguments import dtype, picture, whole_file
 from ._console import console_of, progress_on
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="default: that of this host; -1: all CPUs")
     parser.add_argument("--quick", action="store_true", help="fewer sizes, and less time for each")
     text = "picture to draw, .png, .svg or .pdf: duration against size, both on log scales"
-    parser.add_argument("--plot", type=_picture, metavar="FILE", help=text)
+    parser.add_argument("--plot", type=picture, metavar="FILE", help=text)
     parser.add_argument("--json", metavar="FILE", help="file for the figures, in seconds and bytes per second")
     parser.set_defaults(run=_run)
 
@@ -57,15 +58,9 @@ def _names(text: str) -> list[str]:
     return text.split(",")
 
 
-def _picture(text: str) -> str:
-    if not text.endswith((".png", ".svg", ".pdf")):
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png, .svg or .pdf")
-    return text
-
-
 def _run(arguments: argparse.Namespace) -> int:
     console = console_of("compare")
-    given = [load(path) for path in (arguments.A, arguments.x) if path is not None]
+    given = [mapped(path) for path in (arguments.A, arguments.x) if path is not None]
     with ExitStack() as stack:
         # Opened before anything is measured: who waited a minute wants no error about a folder that is not there.
         files = {

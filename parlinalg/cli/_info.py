@@ -11,7 +11,7 @@ import numpy as np
 import parlinalg
 
 from .. import _kernels
-from ..backends._device import describe
+from ..backends._device_choice import describe
 from ..errors import BackendUnavailable
 from ..registry import backend_class
 from ..workers import cpu_count

@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..api import matvec
-from ._arguments import add_call_options, load, write
+from ..files import mapped
+from ._arguments import add_call_options, write
 
 if TYPE_CHECKING:
     from ._arguments import Commands
@@ -26,7 +27,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    A, x = load(arguments.A), load(arguments.x)
+    A, x = mapped(arguments.A), mapped(arguments.x)
     result = matvec(
         A,
         x,

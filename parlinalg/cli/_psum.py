@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ..files import mapped
 from ..sums import psum
-from ._arguments import add_call_options, load, write
+from ._arguments import add_call_options, write
 
 if TYPE_CHECKING:
     from ._arguments import Commands
@@ -27,7 +28,7 @@ def add_to(commands: Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     result = psum(
-        load(arguments.a),
+        mapped(arguments.a),
         axis=None if arguments.axis is None else tuple(arguments.axis),
         dtype=arguments.dtype,
         keepdims=arguments.keepdims,

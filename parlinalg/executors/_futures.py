@@ -33,6 +33,9 @@ class Futures(Executor):
     def require_alive(self, worker: int) -> None:
         """Raise `BackendError` if this worker is dead, where that is not told by its future."""
 
+    def require_all(self) -> None:
+        """Raise `BackendError` if no worker can answer any longer."""
+
     def start(self, worker: int, chunk: Chunk) -> None:
         sent = time.monotonic()
         self._calls[self.submit(worker, self._function, list(chunk), worker)] = _Call(worker, sent)
@@ -48,6 +51,7 @@ class Futures(Executor):
                     events.append(Event(self._calls.pop(future).worker, [], False, str(error)))
             if events:
                 return events
+            self.require_all()
 
     def replace(self, worker: int) -> bool:
         return False

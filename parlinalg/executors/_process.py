@@ -9,7 +9,6 @@ import signal
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from threading import Thread
 
 from ..backends._launch import WorkerProcess, end
 from ..backends._worker import end_with_parent, receive, send
@@ -84,7 +83,7 @@ class Processes(Executor):
 def main(worker: int, link: int) -> None:
     """Serve the parent at the other end of the socket `link`, until it closes it or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered by the parent
-    Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     with socket.socket(fileno=link) as parent, suppress(EOFError, ConnectionError):  # it was closed
         function, _ = receive(parent)
         try:

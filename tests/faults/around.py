@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import subprocess
@@ -19,12 +20,22 @@ from parlinalg.registry import default_instance
 
 
 def out_of_memory(backend: str) -> None:
-    """Before the system ends the process, MemoryError."""
+    """What must be copied and cannot be: MemoryError with the sizes; the process lives, and goes on."""
+    A, x, out = np.ones((4000, 8192), "<f8"), np.ones(8192), np.empty(4000)
+    swapped = A.astype(">f8")  # which a device does not take as it is
     check(backend)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), resource.RLIM_INFINITY))
-    big = np.broadcast_to(1.0, (20_000, 20_000))  # 3.2 GB where it must be copied
-    raises(MemoryError, call=lambda: pla.matvec(big, np.ones(20_000), backend=backend, out=np.empty(1 << 27)))
+    resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20), resource.RLIM_INFINITY))
+    if backend == "process":
+        size = f"{A.nbytes} bytes of shared memory"
+        for given in (A, swapped, A[:, ::-1]):
+            raises(MemoryError, size, call=lambda g=given: pla.matvec(g, x, out, backend=backend, workers=2))
+        raises(MemoryError, size, call=lambda: pla.operator(A, backend=backend, workers=2))
+    else:
+        raises(MemoryError, "250. MiB", "(4000, 8192)", call=lambda: pla.matvec(swapped, x, out, backend=backend))
+        device = default_instance("opencl").device  # type: ignore[attr-defined]
+        raises(MemoryError, f"{230 << 20} bytes were asked for", call=lambda: device.empty(230 << 20))
+    check(backend)
 
 
 def device_memory() -> None:
@@ -41,6 +52,19 @@ def shared_memory_full() -> None:
     _shared.host_room = lambda: 1 << 20
     big = np.ones((2000, 2000))
     raises(MemoryError, "bytes", call=lambda: pla.operator(big, backend="process", workers=2))
+    check("process", 2)
+
+
+def shared_memory_refused() -> None:
+    """The kernel itself refuses to reserve it: a limit on the size of files holds for these too."""
+    check("process", 2)
+    unlimited = resource.RLIM_INFINITY
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, unlimited))
+    big = np.ones((2000, 2000))
+    words = "bytes of shared memory are not available", os.strerror(errno.EFBIG)
+    raises(MemoryError, *words, call=lambda: pla.operator(big, backend="process", workers=2))
+    raises(MemoryError, *words, call=lambda: pla.psum(big, backend="process", workers=2))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited, unlimited))
     check("process", 2)
 
 
@@ -106,6 +130,14 @@ def bad_workers(backend: str) -> None:
 def unknown_backend() -> None:
     """It says which ones there are."""
     raises(ValueError, "'opemp'", "openmp", call=lambda: pla.psum(A, backend="opemp"))
+
+
+def share_of_tests() -> None:
+    """Processes of pytest-xdist have their share of the processors."""
+    code = "import parlinalg as pla; print(pla.default_workers())"
+    count = len(os.sched_getaffinity(0))
+    assert output_of(code, PYTEST_XDIST_WORKER_COUNT=str(count)) == "1\n"
+    assert output_of(code, PYTEST_XDIST_WORKER_COUNT="1") == output_of(code)
 
 
 def few_processors() -> None:

@@ -119,9 +119,10 @@ def main() -> int:
         else:
             rows = campaign(arguments.quick, set(filter(None, arguments.rows.split(","))), Path(folder), console)
     console.print(shown(rows))
-    console.print(f"{time.monotonic() - start:.0f} s")
+    notes = [] if arguments.soak else cases.notes(arguments.quick)
+    console.print(*notes, f"{time.monotonic() - start:.0f} s", sep="\n")
     if arguments.markdown:
-        arguments.markdown.write_text(markdown(rows))
+        arguments.markdown.write_text("\n".join([markdown(rows), *notes]) + "\n")
     return 0 if all(row.good == row.total for row in rows) else FAILED
 
 

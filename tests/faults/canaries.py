@@ -79,7 +79,7 @@ def code_in_a_profile() -> None:
     _silent()
 
 
-def kernels_of_devices() -> None:
+def kernels_of_devices(fault: bool = False) -> None:
     """Programs hold the kernels that they are to hold, whatever the environment adds."""
     os.environ["PYOPENCL_BUILD_OPTIONS"] = "-Drow_stride=0 -cl-fast-relaxed-math"
     backend: Any = default_instance("opencl")
@@ -88,12 +88,16 @@ def kernels_of_devices() -> None:
     assert np.allclose(pla.matvec(A, A[0], backend=backend), A @ A[0])
     known = {"sum_rows", "total_rows", "group_per_row", "group_per_rows"}
     known |= {"rows_in_order", "contiguous_rows_in_order", "contiguous_columns_in_order"}
+    if fault:
+        cl = backend.device.cl
+        source = cl.Program(backend.device.context, "__kernel void evil(void) {}")
+        backend.device._programs["seeded"] = source.build()
     for program in backend.device._programs.values():
         names = {kernel.function_name for kernel in program.all_kernels()}
-        assert names <= known, names
+        assert names <= known, f"more kernels than there should be: {names - known}"
 
 
-def modes_of_files() -> None:
+def modes_of_files(fault: bool = False) -> None:
     """What is written is for its user only, and a link that lies there is not followed."""
     from parlinalg.profiles import builtin, save
 
@@ -104,8 +108,10 @@ def modes_of_files() -> None:
         own.mkdir(parents=True)
         (own / "profile.json").symlink_to(victim)
         save(builtin(), own / "profile.json")
-        assert victim.read_text() == "precious"
-        assert (own / "profile.json").stat().st_mode & 0o077 == 0
+        if fault:
+            (own / "profile.json").chmod(0o644)
+        assert victim.read_text() == "precious", "a link was followed"
+        assert (own / "profile.json").stat().st_mode & 0o077 == 0, "others can read it"
         save(builtin(), Path(folder, "new", "profile.json"))
         assert Path(folder, "new").stat().st_mode & 0o077 == 0
 
@@ -131,7 +137,7 @@ def sockets_of_engines() -> None:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def seeded() -> None:
+def seeded_pickle() -> None:
     """What the driver must see: a pickle that is run."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.npy")
@@ -141,6 +147,16 @@ def seeded() -> None:
         _silent()
     finally:
         CANARY.rmdir()
+
+
+def seeded_mode() -> None:
+    """A file that others can read."""
+    modes_of_files(fault=True)
+
+
+def seeded_kernel() -> None:
+    """A kernel that somebody has added."""
+    kernels_of_devices(fault=True)
 
 
 CANARIES = (

@@ -1,10 +1,18 @@
-"""Leaks: ``python leaks.py BACKEND CALLS [SEED]``: descriptors, threads, children, files and memory do not grow."""
+"""Leaks: ``python leaks.py BACKEND CALLS [SEED]``: descriptors, threads, children, files and memory do not grow.
+
+Worker processes of this host are counted too.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +26,7 @@ MOST_GROWTH = 1 << 20  # bytes of resident memory
 
 A = np.random.default_rng(0).standard_normal((64, 48))
 X = A[0].copy()
+PLACES = (Path("/dev/shm"), Path(tempfile.gettempdir()))
 _kept: list[bytes] = []
 
 
@@ -27,15 +36,21 @@ def counts() -> dict[str, int]:
     return {
         "descriptors": process.num_fds(),
         "threads": process.num_threads(),
-        "children": len(process.children(recursive=True)),
-        "files": len(list(Path("/dev/shm").glob("*parlinalg*"))),
+        "children": len(children := process.children(recursive=True)),
+        "descriptors of workers": sum(one.num_fds() for one in children if _is_worker(one)),
+        "files": sum(len(list(place.glob("*parlinalg*"))) for place in PLACES),
     }
 
 
-def resident() -> int:
-    """Bytes that are this process's own."""
+def resident() -> dict[int, int]:
+    """Bytes in memory of this process, and of each worker process, by their pids."""
     gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    processes = [psutil.Process(), *filter(_is_worker, psutil.Process().children(recursive=True))]
+    return {one.pid: one.memory_info().rss for one in processes}
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    return "parlinalg.backends._worker" in process.cmdline()
 
 
 def call(backend: str, seeded: str) -> None:
@@ -44,23 +59,30 @@ def call(backend: str, seeded: str) -> None:
     pla.matvec(A, X, backend=backend)
     with pla.operator(A, backend=backend) as op:
         op @ X
-    if seeded == "memory":
-        _kept.append(bytes(4096))
-    if seeded == "descriptors":
-        os.dup(0)
+    SEEDS[seeded]()
+
+
+SEEDS: dict[str, Callable[[], object]] = {
+    "": lambda: None,
+    "memory": lambda: _kept.append(bytes(4096)),
+    "descriptors": lambda: os.dup(0),
+    "threads": lambda: threading.Thread(target=time.sleep, args=(100,), daemon=True).start(),
+    "children": lambda: subprocess.Popen(["sleep", "5"]),
+    "files": lambda: tempfile.mkdtemp(prefix="parlinalg-seeded-"),
+}
 
 
 def main(backend: str, calls: int, seeded: str = "") -> None:
     """Raise if anything grows."""
     for _ in range(max(LEAST_WARM_UP, int(calls * WARM_UP))):
-        call(backend, seeded)
+        call(backend, "")
     before, size = counts(), resident()
     for _ in range(calls):
         call(backend, seeded)
-    after, growth = counts(), resident() - size
+    after, growth = counts(), {pid: now - size.get(pid, 0) for pid, now in resident().items()}
     grown = {name: (one, after[name]) for name, one in before.items() if after[name] > one}
     assert not grown, f"grown: {grown}"
-    assert growth < MOST_GROWTH, f"{growth} bytes of memory more after {calls} calls"
+    assert max(growth.values()) < MOST_GROWTH, f"{growth} bytes of memory more after {calls} calls"
     print("ok")
 
 

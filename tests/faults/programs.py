@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,27 +65,26 @@ def fork_while_another_thread_computes(backend: str) -> None:
     thread = threading.Thread(target=compute)
     thread.start()
     try:
-        for _ in range(20):
+        for _ in range(50 if backend == "openmp" else 20):
             assert in_child(lambda: check("openmp", 2)) == 0, "a child failed"
     finally:
         stop.set()
         thread.join()
 
 
-def fork_by_c() -> None:
-    """Python's hooks do not see it; the child computes all the same, on one thread."""
-    check("openmp", 2)
-    libc = ctypes.PyDLL(None)
-    child = libc.fork()
+def fork_by_c(backend: str) -> None:
+    """Python's hooks do not see it; the child computes all the same."""
+    check(backend, 2)
+    child = ctypes.PyDLL(None).fork()
     if child == 0:
-        check("openmp", 2)
+        check(backend, 2)
         os._exit(0)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             assert status == 0
-            check("openmp", 2)
+            check(backend, 2)
             return
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
@@ -99,29 +101,63 @@ def fork_stress() -> None:
 # Workers
 
 
-def _killed(backend: str, end: Callable[[psutil.Process], None]) -> None:
-    with pla.operator(A, backend=backend, workers=2) as op:
+def _says_who(call: Callable[[], Any], name: str, seconds: float) -> None:
+    """BackendError that names the process, or the engine, that ended."""
+    start = time.monotonic()
+    raises(pla.BackendError, name, call=call)
+    assert time.monotonic() - start < seconds, f"noticed after {time.monotonic() - start:.1f} s"
+
+
+def _wait_for_end(process: psutil.Process) -> None:
+    """Without taking its exit status, which is for its parent."""
+    deadline = time.monotonic() + 5
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "it does not end"
+        time.sleep(0.01)
+
+
+def worker_ends(how: str) -> None:
+    """An idle one, by a signal or by itself: the call names it, the next one is right."""
+    with pla.operator(A, backend="process", workers=2) as op:
         op @ X
         victim = next(one for one in workers() if _computes(one))
-        end(victim)
-        start = time.monotonic()
-        try:
-            op @ X
-        except pla.BackendError as error:
-            assert str(victim.pid) in str(error) or "worker" in str(error) or "engine" in str(error), error
-        assert time.monotonic() - start < 10
+        victim.send_signal(getattr(signal, how))
+        _wait_for_end(victim)
+        _says_who(lambda: op @ X, f"(pid {victim.pid}) was killed by {how}", 2.0)
         assert np.allclose(op @ X, A @ X), "the matrix is not placed again"
-    check(backend, 2)
+    check("process", 2)
+
+
+def worker_ends_in_a_call(how: str) -> None:
+    """The same while it computes."""
+    _ends_in_a_call("process", lambda one: one.send_signal(getattr(signal, how)), "(pid {}) was killed by " + how, 2.0)
+    check("process", 2)
+
+
+def _ends_in_a_call(backend: Any, end: Callable[[psutil.Process], None], words: str, seconds: float) -> None:
+    big, many = np.ones((2000, 2000)), np.ones((2000, 60))
+    with pla.operator(big, backend=backend, exact=True) as op:
+        op @ big[0]
+        victim = next(one for one in workers() if _computes(one))
+        sent: list[float] = []
+
+        def wait_and_end() -> None:
+            time.sleep(0.3)
+            sent.append(time.monotonic())
+            end(victim)
+
+        thread = threading.Thread(target=wait_and_end)
+        thread.start()
+        raises(pla.BackendError, words.format(victim.pid), call=lambda: op @ many)
+        late = time.monotonic() - sent[0]
+        thread.join()
+        assert 0 < late < seconds, f"noticed after {late:.1f} s"
+        assert (op @ big[0] == 2000).all(), "the next product is wrong"
 
 
 def _computes(process: psutil.Process) -> bool:
     command = " ".join(process.cmdline())
-    return "engine" in command or "_worker" in command or "parlinalg" in command and "controller" not in command
-
-
-def worker_killed() -> None:
-    """An idle one."""
-    _killed("process", lambda one: one.kill())
+    return "ipyparallel.engine" in command or "_worker" in command
 
 
 def worker_ends_by_a_task() -> None:
@@ -131,18 +167,21 @@ def worker_ends_by_a_task() -> None:
 
 
 def engine_killed() -> None:
-    """The call names it, the next one goes on."""
-    backend = IPyParallel()
-    with backend:
+    """While it computes: the call names it, the next one goes on."""
+    with IPyParallel() as backend:
+        _ends_in_a_call(backend, lambda one: one.kill(), "is lost", 10.0)
+
+
+def idle_engine_killed() -> None:
+    """It is missed, and the others compute; or the call says that it is lost."""
+    with IPyParallel() as backend:
         check(backend)
-        engines = [one for one in workers() if "ipyparallel.engine" in " ".join(one.cmdline())]
-        engines[-1].kill()
+        next(one for one in workers() if _computes(one)).kill()
         start = time.monotonic()
-        try:
+        with suppress(pla.BackendError):
             check(backend)
-        except pla.BackendError:
-            assert time.monotonic() - start < 10
-            check(backend)
+        assert time.monotonic() - start < 10
+        check(backend)
 
 
 def engine_stopped() -> None:
@@ -199,6 +238,13 @@ def nested_pool(kind: str) -> None:
     elif kind == "threads":
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(_sum_in_worker, range(1000, 1040))) == [float(n) for n in range(1000, 1040)]
+    elif kind == "joblib":
+        import joblib  # type: ignore[import-untyped]
+
+        jobs = joblib.Parallel(n_jobs=2)
+        assert jobs(joblib.delayed(_sum_in_worker)(n) for n in (1000, 2000)) == [1000.0, 2000.0]
+        shares = jobs(joblib.delayed(pla.default_workers)() for _ in range(2))
+        assert max(shares) <= max(1, len(os.sched_getaffinity(0)) // 2), shares
     else:
         found = pla.pmap(_sum_in_worker, [1000, 2000], backend="process", workers=2)
         assert list(found) == [1000.0, 2000.0]
@@ -258,8 +304,8 @@ def interrupted(backend: str) -> None:
     check(backend)
 
 
-def interrupted_once(backend: str) -> None:
-    """In one long call."""
+def interrupted_once(backend: str, fault: str = "") -> None:
+    """In one long call; for the seeded fault, one that does not look for signals."""
     a = np.broadcast_to(np.arange(1000.0), (400_000, 1000))
     options: dict[str, Any] = {"workers": 2} if backend == "openmp" else {}
     sent: list[float] = []
@@ -273,6 +319,8 @@ def interrupted_once(backend: str) -> None:
     thread.start()
     try:
         while True:
+            if fault:
+                hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)
             pla.matvec(a, np.ones(1000), backend=backend, exact=True, **options)
     except KeyboardInterrupt:
         late = time.monotonic() - sent[0]
@@ -284,36 +332,39 @@ def interrupted_once(backend: str) -> None:
 # Threads
 
 
-def threads(backend: str) -> None:
-    """8 threads, 200 calls each: the same bits, and no more threads than before."""
-    calls = 200 if backend in ("numpy", "openmp", "auto") else 20
-    check(backend)
-    with pla.operator(A, backend=backend, exact=True) as op:
+def threads(backend: str, fault: str = "") -> None:
+    """8 threads, 200 calls each: the same bits, and no more threads than after the first calls."""
+    calls = 200 if backend not in ("mpi", "ipyparallel") else 20
+    with pla.operator(A, backend=backend, exact=True) as op, ThreadPoolExecutor(8) as pool:
 
-        def compute(number: int) -> None:
-            for _ in range(calls):
+        def compute(number: int, calls: int = calls) -> None:
+            for i in range(calls):
                 check(backend)
-                assert (op @ X).tobytes() == EXACT.tobytes()
+                assert (op @ X).tobytes() == _expected(fault, number * calls + i), "a product is wrong"
 
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(compute, range(8)))
-    assert threading.active_count() < 8 + 16
-    assert psutil.Process().num_threads() < 8 * 4 + 64
+        together = threading.Barrier(8)
+        list(pool.map(lambda _: together.wait(), range(8)))  # all of them are there
+        list(pool.map(compute, range(8), [10] * 8))
+        before = psutil.Process().num_threads()
+        list(pool.map(compute, range(8)))
+        if fault == "threads":
+            threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
+        after = psutil.Process().num_threads()
+    assert after <= before, f"{after} threads, {before} after the first calls"
+
+
+def _expected(fault: str, call: int) -> bytes:
+    """The right product; for the seeded fault, once not."""
+    return np.nextafter(EXACT, 9e9).tobytes() if fault == "answer" and call == 777 else EXACT.tobytes()
 
 
 # Faults that the driver must see
 
-
-def seeded_hang() -> None:
-    time.sleep(1000)
+seeded_hang, seeded_exit = partial(time.sleep, 1000), partial(os._exit, 3)
 
 
 def seeded_death() -> None:
     ctypes.string_at(0)
-
-
-def seeded_exit() -> None:
-    os._exit(3)
 
 
 def seeded_wrong_answer() -> None:
@@ -327,8 +378,18 @@ def seeded_file() -> None:
     subprocess.Popen(command, start_new_session=True, env={}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def seeded_folder() -> None:
+    tempfile.mkdtemp(prefix="parlinalg-seeded-")
+
+
 def seeded_process() -> None:
-    subprocess.Popen(["sleep", "100"], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """It holds what this one printed to, as a worker may."""
+    subprocess.Popen(["sleep", "100"], start_new_session=True)
+
+
+def seeded_hang_and_process() -> None:
+    seeded_process()
+    time.sleep(1000)
 
 
 if __name__ == "__main__":

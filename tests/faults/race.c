@@ -1,6 +1,7 @@
 /* Products and sums in one parallel region, for the thread sanitizer. It does not know gcc's OpenMP, so there is only
    one region, nothing is captured, and both ends of the region are annotated. With -DSEEDED two threads write to the
-   same sums. With -DOVERFLOW one element is read beyond the end, for the address sanitizer. */
+   same sums. With -DOVERFLOW one element is read beyond the end, for the address sanitizer;
+   with -DUNDEFINED an integer overflows, for that of undefined behaviour. */
 #include "parallel.h"
 
 #include <omp.h>
@@ -75,6 +76,9 @@ static void compute(int thread) {
 
 int main(void) {
     prepare();
+#ifdef UNDEFINED
+    for (int i = 0; i < 2; i++) begin += 2147483647;
+#endif
     __tsan_release(&begin);
 #pragma omp parallel num_threads(THREADS)
     {

@@ -38,24 +38,26 @@ def disagree(python: str, launcher: str, case: str, size: int) -> Outcome:
     """Good where every rank says that it has raised."""
     command = [launcher, "-n", str(size), python, "-m", "mpi4py", str(HERE / "ranks.py"), case]
     script = f"""
-    import subprocess, sys
+    import re, subprocess, sys
     done = subprocess.run({command!r}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    raised = done.stdout.count(" raised")
+    classes = re.findall(r"rank [0-9]+ raised ([A-Za-z]+)", done.stdout)
+    raised = len(classes)
     print(done.stdout[-400:])
     assert done.returncode == 0, f"status {{done.returncode}}"
     assert raised == {size}, f"{{raised}} of {size} ranks raised"
+    assert len(set(classes)) == 1, f"different errors: {{classes}}"
     print("ok")
     """
     return run([sys.executable, "-c", textwrap.dedent(script)], LIMIT, AS_ROOT | OVERSUBSCRIBED)
 
 
-def one_ends(end: str) -> Outcome:
+def one_ends(end: str, launcher: str = "mpiexec", python: str = sys.executable) -> Outcome:
     """The last of two ranks raises, exits, is killed, or does not come: the job ends, or the call does."""
-    how = {
-        "raises": "raise RuntimeError('on purpose')",
-        "exits": "sys.exit(3)",
-        "is killed": "os.kill(os.getpid(), 9)",
-        "does not come": "time.sleep(6); os._exit(0)",
+    how, status = {
+        "raises": ("raise RuntimeError('on purpose')", "!= 0"),
+        "exits": ("sys.exit(3)", "!= 0"),
+        "is killed": ("os.kill(os.getpid(), 9)", "!= 0"),
+        "does not come": ("time.sleep(6); os._exit(0)", "== 5"),
     }[end]
     program = f"""
     import os, sys, time
@@ -63,22 +65,36 @@ def one_ends(end: str) -> Outcome:
     from parlinalg.backends import MPI
     backend = MPI(deadline=2.0)
     assert pla.psum(np.ones(5), backend=backend) == 5
+    os.write(1, f"rank {{backend.rank}} is here\\n".encode())
     if backend.rank == 1:
+        time.sleep(0.2)
         {how}
+    start = time.monotonic()
     try:
         pla.psum(np.ones(5), backend=backend)
     except (TimeoutError, pla.BackendError) as error:
-        print("raised", type(error).__name__, flush=True)
+        os.write(1, f"{{type(error).__name__}} after {{time.monotonic() - start:.1f}} s: {{error}}\\n".encode())
         os._exit(5)
+    os.write(1, b"nothing was raised\\n")
     """
-    command = ["mpiexec", "-n", "2", sys.executable, "-m", "mpi4py", "-c", textwrap.dedent(program)]
+    command = [launcher, "-n", "2", python, "-m", "mpi4py", "-c", textwrap.dedent(program)]
     script = f"""
-    import subprocess
+    import re, subprocess, time
+    start = time.monotonic()
     done = subprocess.run({command!r}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode != 0 or "raised" in done.stdout, done.stdout[-300:]
+    said = done.stdout
+    print(said[-400:])
+    assert "rank 0 is here" in said and "rank 1 is here" in said, "a rank did not come so far"
+    assert "nothing was raised" not in said
+    assert done.returncode {status}, f"status {{done.returncode}}"
+    if {end!r} == "raises":
+        assert "on purpose" in said
+    if {end!r} == "does not come":
+        found = re.search(r"TimeoutError after ([0-9.]+) s: .*psum", said)
+        assert found and 1.9 < float(found[1]) < 3, "no TimeoutError that names the call, in time"
     print("ok")
     """
-    return run([sys.executable, "-c", textwrap.dedent(script)], 15.0)
+    return run([sys.executable, "-c", textwrap.dedent(script)], LIMIT, AS_ROOT | OVERSUBSCRIBED)
 
 
 def open_mpi(folder: Path) -> tuple[str, str]:

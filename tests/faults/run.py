@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ class Outcome:
     status: str  # "ok", "skipped", "hang", "death", "wrong" or "leak"
     seconds: float
     detail: str = ""
+    output: str = ""  # all that it wrote
 
     @property
     def survived(self) -> bool:
@@ -46,33 +48,43 @@ def run_program(name: str, *arguments: str, limit: float, environment: dict[str,
 def run(command: Sequence[str], limit: float, environment: dict[str, str] | None = None) -> Outcome:
     """A command that prints "ok" as its last line if all is well, or "skipped: " and why."""
     mark = uuid.uuid4().hex
-    before = _files()
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        env=os.environ | (environment or {}) | {MARK: mark},
-    )
+    # Its temporary files are its own, so that those of other programs are not taken for left behind. What it prints
+    # goes to a file: a pipe would be kept open by what outlives it.
+    with tempfile.TemporaryDirectory(prefix="fault-") as folder, tempfile.TemporaryFile("w+", errors="replace") as file:
+        before = _files(Path(folder))
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | {"TMPDIR": folder} | (environment or {}) | {MARK: mark},
+        )
+        late = _is_late(process, limit)
+        seconds = time.perf_counter() - start
+        left = _left(mark, Path(folder), before)
+        file.seek(0)
+        output = file.read()
+    status, detail = ("hang", f"not done after {limit:g} s: {_last(output)}") if late else _verdict(process, output)
+    if left:
+        status, detail = ("leak" if status == "ok" else status), "; left behind: ".join(filter(None, (detail, left)))
+    return Outcome(status, seconds, detail, output)
+
+
+def _is_late(process: subprocess.Popen[bytes], limit: float) -> bool:
+    """Whether it had to be killed."""
     try:
-        output, _ = process.communicate(timeout=limit)
-        status, detail = _verdict(process.returncode, output)
+        process.wait(limit)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        status, detail = "hang", f"not done after {limit:g} s: {_last(output)}"
-    seconds = time.perf_counter() - start
-    left = _left(mark, before)
-    if left and status == "ok":
-        status, detail = "leak", left
-    return Outcome(status, seconds, detail)
+        process.wait()
+        return True
+    return False
 
 
-def _verdict(returncode: int, output: str) -> tuple[str, str]:
-    last = _last(output)
+def _verdict(process: subprocess.Popen[bytes], output: str) -> tuple[str, str]:
+    returncode, last = process.returncode, _last(output)
     if returncode < 0:
         return "death", f"signal {-returncode}: {last}"
     if last.startswith("skipped: "):
@@ -89,11 +101,11 @@ def _last(output: str) -> str:
     return lines[-1][:300] if lines else ""
 
 
-def _left(mark: str, before: set[str]) -> str:
+def _left(mark: str, folder: Path, before: set[str]) -> str:
     """Processes and files that are still there; processes are ended then."""
     deadline = time.monotonic() + LEFT_ALONE
     while True:
-        processes, files = _processes(mark), _files() - before
+        processes, files = _processes(mark), _files(folder) - before
         if not (processes or files) or time.monotonic() > deadline:
             break
         time.sleep(0.1)
@@ -123,5 +135,6 @@ def _command(process: psutil.Process) -> str:
         return ""
 
 
-def _files() -> set[str]:
-    return {str(path) for path in SHARED_MEMORY.glob(f"*{PREFIX}*")}
+def _files(folder: Path) -> set[str]:
+    places = (SHARED_MEMORY, folder)
+    return {str(path) for place in places for path in place.glob(f"*{PREFIX}*")}

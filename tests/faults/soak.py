@@ -75,6 +75,9 @@ def one_call(backend: str) -> None:
 
 def main(backend: str, seconds: float) -> None:
     """Raise if an answer is wrong, or something is left."""
+    for _ in range(20):
+        one_call(backend)
+    before = leaks.counts()
     signal.signal(signal.SIGINT, interrupt)
     stop = threading.Event()
     thread = threading.Thread(target=disturb, args=(stop, random.Random(0), backend))
@@ -87,7 +90,11 @@ def main(backend: str, seconds: float) -> None:
         thread.join()
     time.sleep(0.1)
     one_call(backend)
-    print(f"{backend}: {counted[0]} right, {counted[1]} raised, {leaks.counts()}")
+    after = leaks.counts()
+    print(f"{backend}: {counted[0]} right, {counted[1]} raised, {after}")
+    assert counted[0] > 0, "no call was right"
+    grown = {name: (one, after[name]) for name, one in before.items() if after[name] > one}
+    assert not grown, f"grown: {grown}"
     from parlinalg.registry import close_all
 
     close_all()

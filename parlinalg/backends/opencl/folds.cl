@@ -106,7 +106,7 @@ int any_bit(const BITS v)
 
 // PoCL calls a function for fma, once a vector, and for min, fmax or convert_*, which these kernels keep out of loops.
 #if LANES == 4 && defined(__clang__) && defined(__FMA__)
-#define FMA(v, w, r)                                                                          \
+#define FMA(v, w, r)                                                                \
     (REALS)(__builtin_fma((v).x, (w).x, (r).x), __builtin_fma((v).y, (w).y, (r).y), \
             __builtin_fma((v).z, (w).z, (r).z), __builtin_fma((v).w, (w).w, (r).w))
 #else
@@ -153,8 +153,8 @@ int any_bit(const BITS v)
 #define INLINED
 #endif
 
-// Add rows of LANES elements, `step` elements apart, if the first `folds` of window E take them exactly; otherwise return
-// 0. The number of folds is a constant where it is called.
+// Add rows of LANES elements, `step` elements apart, if the first `folds` of window E take them exactly; otherwise
+// return 0. The number of folds is a constant where it is called.
 INLINED int fold_rows(long *digits, __global const WORD *a, __global const ulong *weights, const int rows,
                       const long step, const int E, const int folds)
 {
@@ -208,8 +208,8 @@ int largest_of(__global const WORD *a, __global const ulong *weights, const int 
     return (int)(largest >> 52) - 1023;
 }
 
-int fold(long *digits, __global const WORD *a, __global const ulong *weights, const int rows, const long step, const int E,
-         const int many)
+int fold(long *digits, __global const WORD *a, __global const ulong *weights, const int rows, const long step,
+         const int E, const int many)
 {
     return many ? fold_rows(digits, a, weights, rows, step, E, FOLDS)
                 : fold_rows(digits, a, weights, rows, step, E, FOLDS - 1);

@@ -39,6 +39,8 @@ typedef WORD WORDS __attribute__((ext_vector_type(4), aligned(sizeof(WORD))));
 #endif
 #if MANTISSA == 52
 #define LOAD_REALS(p) as_double4(LOAD_WORDS(p))
+#elif MANTISSA == 23 && defined(__clang__)
+#define LOAD_REALS(p) __builtin_convertvector(as_float4(LOAD_WORDS(p)), double4)
 #elif MANTISSA == 23
 #define LOAD_REALS(p) convert_double4(as_float4(LOAD_WORDS(p)))
 #else
@@ -48,7 +50,8 @@ typedef WORD WORDS __attribute__((ext_vector_type(4), aligned(sizeof(WORD))));
 
 #define SPACING 47      // binades from one fold to the next
 #define CHAIN 16        // rows that are added to M, which has room for 16 numbers below 2**(E + 1)
-#define ROWS 128        // of LANES elements, of a block
+#define ROWS (LANES == 1 ? 128 : 512) // of LANES elements, of a block
+#define FEW_ROWS 32
 #define NO_WINDOW (-10000)
 
 // Windows that folds are exact with: nothing is lost above 2**-1074, nor of the error of a product above 2**-969; and
@@ -101,6 +104,15 @@ int any_bit(const BITS v)
 #define UNDERFLOWS(p, v, w) as_ulong4(((p) == 0.0) & ((v) != 0.0) & ((w) != 0.0))
 #endif
 
+// PoCL calls a function for fma, once a vector, and for min, fmax or convert_*, which these kernels keep out of loops.
+#if LANES == 4 && defined(__clang__) && defined(__FMA__)
+#define FMA(v, w, r)                                                                          \
+    (REALS)(__builtin_fma((v).x, (w).x, (r).x), __builtin_fma((v).y, (w).y, (r).y), \
+            __builtin_fma((v).z, (w).z, (r).z), __builtin_fma((v).w, (w).w, (r).w))
+#else
+#define FMA(v, w, r) fma(v, w, r)
+#endif
+
 // Of each fold, from the first one on; arrays would lie in memory.
 #if FOLDS == 2
 #define EACH_FOLD(DO) DO(0) DO(1)
@@ -114,11 +126,13 @@ int any_bit(const BITS v)
     COUNTS sum##k = (COUNTS)(0);
 #define BEGIN(k) REALS S##k = M##k;
 #define END(k) sum##k += AS_COUNTS(AS_BITS(S##k) - AS_BITS(M##k));
-#define DEPOSIT(k) deposit(digits, total_of_lanes(sum##k), E - 46 - SPACING * k + BIAS);
+#define DEPOSIT(k) \
+    if (k < folds) \
+        deposit(digits, total_of_lanes(sum##k), E - 46 - SPACING * k + BIAS);
 
 // What fold k takes of r goes to its S, and what is left stays in r.
 #define FOLD(k)                               \
-    {                                         \
+    if (k < folds) {                          \
         const REALS t = r + S##k, u = t - S##k; \
         S##k = t;                             \
         if (k == 0)                           \
@@ -127,28 +141,35 @@ int any_bit(const BITS v)
     }
 // Of the error of a product, which is below the first fold.
 #define FOLD_ERROR(k)                               \
-    if (k > 0) {                                    \
+    if (k > 0 && k < folds) {                       \
         const REALS t = e + S##k, u = t - S##k;     \
         S##k = t;                                   \
         e -= u;                                     \
     }
 
-// Add rows of LANES elements, `step` elements apart, if the folds of window E take them exactly; otherwise return 0.
-int fold_rows(long *digits, __global const WORD *a, __global const ulong *weights, const int rows, const long step,
-              const int E)
+#ifdef __clang__
+#define INLINED inline __attribute__((always_inline))
+#else
+#define INLINED
+#endif
+
+// Add rows of LANES elements, `step` elements apart, if the first `folds` of window E take them exactly; otherwise return
+// 0. The number of folds is a constant where it is called.
+INLINED int fold_rows(long *digits, __global const WORD *a, __global const ulong *weights, const int rows,
+                      const long step, const int E, const int folds)
 {
     BITS over = (BITS)(0), zero = (BITS)(0), rest = (BITS)(0);
     EACH_FOLD(DECLARE)
     for (int first = 0; first < rows; first += CHAIN) {
         EACH_FOLD(BEGIN)
-        const int end = min(first + CHAIN, rows);
+        const int end = first + CHAIN < rows ? first + CHAIN : rows;
         for (int j = first; j < end; j++) {
             REALS r = LOAD_REALS(a + j * step);
 #if WEIGHTED
             const REALS v = r, w = LOAD_WEIGHTS(weights + j * step);
             r = v * w;
 #if MANTISSA == 52
-            REALS e = fma(v, w, -r);
+            REALS e = FMA(v, w, -r);
             zero |= UNDERFLOWS(r, v, w);
             EACH_FOLD(FOLD_ERROR)
             rest |= AS_BITS(e);
@@ -169,46 +190,59 @@ int fold_rows(long *digits, __global const WORD *a, __global const ulong *weight
 // The exponent of the largest of them; 1024 where one is infinite or NaN.
 int largest_of(__global const WORD *a, __global const ulong *weights, const int rows, const long step)
 {
-    REALS most = (REALS)(0.0), wrong = (REALS)(0.0);
+    COUNTS most = (COUNTS)(0);
     for (int j = 0; j < rows; j++) {
         REALS r = LOAD_REALS(a + j * step);
 #if WEIGHTED
         r *= LOAD_WEIGHTS(weights + j * step);
 #endif
-        most = fmax(most, fabs(r));
-        wrong += r - r;
+        const COUNTS size = AS_COUNTS(AS_BITS(r) << (BITS)(1) >> (BITS)(1));
+        most = size > most ? size : most;
     }
 #if LANES == 4
-    const double largest = fmax(fmax(most.x, most.y), fmax(most.z, most.w));
-    const double nan = wrong.x + wrong.y + wrong.z + wrong.w;
+    const long first = most.x > most.y ? most.x : most.y, second = most.z > most.w ? most.z : most.w;
+    const long largest = first > second ? first : second;
 #else
-    const double largest = most, nan = wrong;
+    const long largest = most;
 #endif
-    return nan == 0.0 ? (int)(as_ulong(largest) >> 52) - 1023 : 1024;
+    return (int)(largest >> 52) - 1023;
 }
 
-// The window to try for the next block; NO_WINDOW where nothing was added.
+int fold(long *digits, __global const WORD *a, __global const ulong *weights, const int rows, const long step, const int E,
+         const int many)
+{
+    return many ? fold_rows(digits, a, weights, rows, step, E, FOLDS)
+                : fold_rows(digits, a, weights, rows, step, E, FOLDS - 1);
+}
+
+// What was enough for the block before is tried first: its window, and all folds or all but the last, which few need.
 int fold_block(long *digits, __global const WORD *a, __global const ulong *weights, const int rows, const long step,
-               const int window)
+               int *window, int *many)
 {
-    if (window != NO_WINDOW && fold_rows(digits, a, weights, rows, step, window))
-        return window;
-    const int largest = largest_of(a, weights, rows, step), E = max(largest, LOWEST);
-    return largest <= HIGHEST && fold_rows(digits, a, weights, rows, step, E) ? E : NO_WINDOW;
+    const int before = *window;
+    if (before != NO_WINDOW && fold(digits, a, weights, rows, step, before, *many))
+        return 1;
+    const int largest = largest_of(a, weights, rows, step), E = largest > LOWEST ? largest : LOWEST;
+    *window = largest <= HIGHEST ? E : NO_WINDOW;
+    if (*window == NO_WINDOW)
+        return 0;
+    if (!*many && E != before && fold(digits, a, weights, rows, step, E, 0))
+        return 1;
+    *many = 1;
+    return fold(digits, a, weights, rows, step, E, 1);
 }
 
-// What a work item adds: elements that are `step` apart.
+// What a work item adds: elements that are `step` apart. The window is found with a few.
 void add_all(long *digits, __global const WORD *a, __global const ulong *weights, const long count, const long step,
-             const int sound)
+             const int sound, int *window, int *many)
 {
-    int window = NO_WINDOW;
     long i = 0;
     while (sound && i + LANES <= count) {
-        const int rows = (int)min((long)ROWS, (count - i) / LANES);
+        const int most = *window == NO_WINDOW ? FEW_ROWS : ROWS;
+        const int rows = (count - i) / LANES < most ? (int)((count - i) / LANES) : most;
         __global const WORD *block = a + i * step;
         __global const ulong *factors = weights + i * step;
-        window = fold_block(digits, block, factors, rows, LANES * step, window);
-        if (window == NO_WINDOW)
+        if (!fold_block(digits, block, factors, rows, LANES * step, window, many))
             add_each(digits, block, factors, (long)rows * LANES, step);
         i += (long)rows * LANES;
     }

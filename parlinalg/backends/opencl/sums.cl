@@ -8,6 +8,7 @@ __kernel void sum_rows(__global const WORD *a, const long offset, const long row
                        const uint small, const ulong half_unit)
 {
     const int sound = arithmetic_is_sound(tiny, small, half_unit);
+    int window = NO_WINDOW, many = 0; // of the row before, which is most often like the next
     for (long item = get_global_id(0); item < rows * parts; item += get_global_size(0)) {
         const long row = item / parts, part = item % parts;
         const long first = n * part / parts, last = n * (part + 1) / parts;
@@ -15,7 +16,7 @@ __kernel void sum_rows(__global const WORD *a, const long offset, const long row
         long digits[DIGITS];
         for (int k = 0; k < DIGITS; k++)
             digits[k] = 0;
-        add_all(digits, a + offset + row * n + first, factors + first, last - first, 1, sound);
+        add_all(digits, a + offset + row * n + first, factors + first, last - first, 1, sound, &window, &many);
         for (int k = 0; k < DIGITS; k++)
             states[item * DIGITS + k] = digits[k];
     }
@@ -28,6 +29,7 @@ __kernel void sum_rows(__global const WORD *a, const long offset, const long row
 {
     const int item = get_local_id(0), items = get_local_size(0);
     const int sound = arithmetic_is_sound(tiny, small, half_unit);
+    int window = NO_WINDOW, many = 0; // of the row before, which is most often like the next
     for (long group = get_group_id(0); group < rows * parts; group += get_num_groups(0)) {
         const long row = group / parts, part = group % parts;
         const long first = n * part / parts, last = n * (part + 1) / parts;
@@ -36,7 +38,7 @@ __kernel void sum_rows(__global const WORD *a, const long offset, const long row
         long digits[DIGITS];
         for (int k = 0; k < DIGITS; k++)
             digits[k] = 0;
-        add_all(digits, a + offset + row * n + first + item, factors, count, items, sound);
+        add_all(digits, a + offset + row * n + first + item, factors, count, items, sound, &window, &many);
         for (int k = 0; k < DIGITS; k++) {
             sums[item] = digits[k];
             for (int half_ = items / 2; half_ > 0; half_ /= 2) {

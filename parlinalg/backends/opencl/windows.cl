@@ -2,6 +2,8 @@
 // Products are added one after the other. The host defines SIDE_BY_SIDE where neighbouring work items take neighbouring
 // elements.
 
+#define NO_WINDOW 0
+
 int arithmetic_is_sound(const ulong tiny, const uint small, const ulong half_unit)
 {
     return 1;
@@ -10,7 +12,7 @@ int arithmetic_is_sound(const ulong tiny, const uint small, const ulong half_uni
 #if WEIGHTED
 
 void add_all(long *digits, __global const WORD *a, __global const ulong *weights, const long count, const long step,
-             const int sound)
+             const int sound, int *window, int *many)
 {
     add_each(digits, a, weights, count, step);
 }
@@ -112,10 +114,9 @@ int add_block(long *digits, __global const WORD *a, const long n, const long ste
 }
 
 void add_all(long *digits, __global const WORD *a, __global const ulong *weights, const long count, const long step,
-             const int sound)
+             const int sound, int *window, int *many)
 {
-    int window = 0;
     for (long i = 0; i < count; i += BLOCK)
-        window = add_block(digits, a + i * step, min((long)BLOCK, count - i), step, window);
+        *window = add_block(digits, a + i * step, min((long)BLOCK, count - i), step, *window);
 }
 #endif

@@ -177,7 +177,7 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b):
 
 cdef object total(cnp.ndarray a, int axis):
     """The sum along an axis, or of all elements if that is EVERY; None where the general way must be taken."""
-    cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number), ndim = cnp.PyArray_NDIM(a), k
+    cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number), ndim = cnp.PyArray_NDIM(a)
     if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE or not is_auto():
         return None
     cdef int how = how_to_compute(dtype, SUMS if cnp.PyArray_ISONESEGMENT(a) else OTHER_SUMS, cnp.PyArray_NBYTES(a))

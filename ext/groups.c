@@ -201,12 +201,15 @@ static int round_sums(int64_t high, int64_t low, int exponent, int dtype, void *
     return round_integer(high * ((__int128)1 << SPACING) + low, exponent, dtype, out);
 }
 
-/* The same and first * 2^(exponent + 2 SPACING). What does not fit into 128 bits only matters as more or less than a tie:
-   one bit stands for it, more than 60 bits below the leading one. */
+/* The same and first * 2^(exponent + 2 SPACING). Where that does not fit into 128 bits, first is so large that the others
+   cannot cancel it, and what is cut off only matters as more or less than a tie: one bit stands for it. */
 static int round_three_sums(int64_t first, int64_t high, int64_t low, int exponent, int dtype, void *out) {
     enum { CUT = 2 * SPACING - 64 };
+    const int64_t most = 1ll << (126 - 2 * SPACING);
     if (!first) return round_sums(high, low, exponent, dtype, out);
     const __int128 rest = high * ((__int128)1 << SPACING) + low;
+    if (first > -most && first < most)
+        return round_integer(first * ((__int128)1 << 2 * SPACING) + rest, exponent, dtype, out);
     const __int128 kept = first * ((__int128)1 << 64) + (rest >> CUT);
     const int cut_off = (rest & ((1 << CUT) - 1)) != 0;
     return round_integer(2 * kept + cut_off, exponent + CUT - 1, dtype, out);

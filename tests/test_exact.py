@@ -248,3 +248,14 @@ def test_nothing_is_written_where_there_are_no_results(shape: tuple[int, ...]) -
         assert beside.tolist() == [7.0] * 4
     assert parlinalg.psum(np.ones(shape), axis=-1).shape == shape[:-1]
     assert parlinalg.psum(np.ones(shape, int), axis=0).shape == shape[1:]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sums_whose_first_fold_is_cancelled_by_the_others(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    half = rng.standard_normal((6, 4000))
+    columns = np.concatenate([half, -half * (1 + 2.0**-52)])
+    weights = np.tile(rng.standard_normal(6), 2)
+    products = parlinalg.vecmat(weights, columns, exact=True, backend="numpy")
+    expected = [float(sum(Fraction(w) * Fraction(v) for w, v in zip(weights, a, strict=True))) for a in columns.T]
+    require_same_bits(products, np.array(expected))

@@ -201,8 +201,8 @@ static int round_sums(int64_t high, int64_t low, int exponent, int dtype, void *
     return round_integer(high * ((__int128)1 << SPACING) + low, exponent, dtype, out);
 }
 
-/* The same and first * 2^(exponent + 2 SPACING). Where that does not fit into 128 bits, first is so large that the others
-   cannot cancel it, and what is cut off only matters as more or less than a tie: one bit stands for it. */
+/* The same and first * 2^(exponent + 2 SPACING). Where that does not fit into 128 bits, first is so large that the
+   others cannot cancel it, and what is cut off only matters as more or less than a tie: one bit stands for it. */
 static int round_three_sums(int64_t first, int64_t high, int64_t low, int exponent, int dtype, void *out) {
     enum { CUT = 2 * SPACING - 64 };
     const int64_t most = 1ll << (126 - 2 * SPACING);

@@ -250,7 +250,7 @@ def test_nothing_is_written_where_there_are_no_results(shape: tuple[int, ...]) -
     assert parlinalg.psum(np.ones(shape, int), axis=0).shape == shape[1:]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [1, 47, 48, 59])  # a column of each came out wrong
 def test_sums_whose_first_fold_is_cancelled_by_the_others(seed: int) -> None:
     rng = np.random.default_rng(seed)
     half = rng.standard_normal((6, 4000))

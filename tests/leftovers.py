@@ -17,11 +17,16 @@ _left = pytest.StashKey[list[str]]()
 
 
 def _processes() -> list[str]:
-    children = [
-        one for one in psutil.Process().children(recursive=True) if "resource_tracker" not in str(one.cmdline())
-    ]
+    children = [one for one in psutil.Process().children(recursive=True) if "resource_tracker" not in _command(one)]
     _, alive = psutil.wait_procs(children, timeout=SECONDS)
-    return [f"{one.pid}: {' '.join(one.cmdline())}" for one in alive if one.is_running()]
+    return [f"{one.pid}: {_command(one)}" for one in alive if one.is_running()]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error as error:  # it has ended, and nobody has asked how
+        return str(error)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

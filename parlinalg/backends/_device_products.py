@@ -6,6 +6,7 @@ import threading
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._base import Array
 from ._device import PAIRS, Device
@@ -30,12 +31,17 @@ class Pending(NamedTuple):
 
 
 class _Launch(NamedTuple):
-    """A kernel whose arguments are set, but for the vectors and, in a batch, the start of the matrix."""
+    """A kernel whose arguments are set, but for the vectors and the starts of the matrices of a batch."""
 
     kernel: Any
-    size: tuple[int]
-    group: tuple[int]
+    groups: int  # for one matrix
+    most: int  # groups that are worth having
+    group: int  # work items of a group
     x: int  # number of its argument; y is the next one
+
+    def size(self, batch: int) -> tuple[int, int]:
+        """Work items for so many matrices."""
+        return max(1, min(self.groups, self.most // batch)) * self.group, batch
 
 
 class Block:
@@ -62,6 +68,8 @@ class Block:
         self.strides, self.shape, self.dtype = strides, shape, dtype
         self.used = used
         self._turned: Block | None = None  # kept, since it keeps a kernel too
+        self._first_start = np.array([start], np.int64)
+        self._first = device.buffer(self._first_start)  # which may use it where it lies
         # A kernel holds its arguments, so no two threads may share one.
         self._launches = threading.local()
 
@@ -91,38 +99,45 @@ class Block:
 
     def start_products(self, x: Array, queue: Any) -> Pending:
         """Queue the products with x, shape (..., n), which has the dimensions of the result; contiguous rows."""
-        device, m = self.device, self.shape[-2]
+        device, (m, n) = self.device, self.shape[-2:]
         y = np.empty((*x.shape[:-1], m), x.dtype)
-        used: list[Any] = [self, x]
-        event = None
         if y.size == 0:
             return Pending(y, device.cl.enqueue_marker(queue), ())
-        for index in np.ndindex(x.shape[:-1]):
-            vector, result = device.buffer(x[index]), device.empty(m * x.itemsize)
-            self.launch(queue, vector, result, self._start_of(index))
-            event = device.cl.enqueue_copy(queue, y[index], result, is_blocking=False)
+        starts = self._starts(x.shape[:-1])
+        vectors, results = x.reshape(len(starts), n), y.reshape(len(starts), m)
+        together = max(1, device.largest // (max(m, n) * x.itemsize))
+        used: list[Any] = [self, x, starts]
+        event = None
+        for first in range(0, len(starts), together):
+            some = slice(first, first + together)
+            vector, result = device.buffer(vectors[some]), device.empty(results[some].nbytes)
+            self.launch(queue, vector, result, starts[some] if x.ndim > 1 else None)
+            event = device.cl.enqueue_copy(queue, results[some], result, is_blocking=False)
             used += [vector, result]
         return Pending(y, event, tuple(used))
 
-    def launch(self, queue: Any, x: Any, y: Any, start: int | None = None, wait_for: Any = None) -> Any:
-        """Queue the kernel; return its event."""
-        try:
-            launch = self._launches.launch
-        except AttributeError:
-            launch = self._launches.launch = self._prepare()
-        kernel, size, group, at = launch
-        if start is not None:
-            kernel.set_arg(1, np.int64(start))
-        kernel.set_arg(at, x)
-        kernel.set_arg(at + 1, y)
-        return self.device.cl.enqueue_nd_range_kernel(queue, kernel, size, group, wait_for=wait_for)
+    def launch(self, queue: Any, x: Any, y: Any, starts: NDArray[np.int64] | None = None, wait_for: Any = None) -> Any:
+        """Queue the kernel, for one matrix, or for those of a batch, with these starts; return its event."""
+        own = self._launches
+        if not hasattr(own, "launch"):
+            own.launch, own.starts = self._prepare(), None
+        launch: _Launch = own.launch
+        if starts is not None or own.starts is not None:
+            own.starts = None if starts is None else self.device.buffer(starts)
+            launch.kernel.set_arg(1, own.starts or self._first)
+        launch.kernel.set_arg(launch.x, x)
+        launch.kernel.set_arg(launch.x + 1, y)
+        size = launch.size(1 if starts is None else len(starts))
+        return self.device.cl.enqueue_nd_range_kernel(queue, launch.kernel, size, (launch.group, 1), wait_for=wait_for)
 
-    def _start_of(self, index: Index) -> int | None:
-        """Of one matrix of a batch, which may be the same for several vectors."""
-        if not index:
-            return None
-        own = zip(reversed(index), reversed(self.strides[:-2]), reversed(self.shape[:-2]), strict=False)
-        return self.start + sum(i * step for i, step, length in own if length > 1)
+    def _starts(self, batch: Index) -> NDArray[np.int64]:
+        """Of the matrices of a batch, one after the other; one matrix may be there for several vectors."""
+        starts = np.full(batch, self.start, np.int64)
+        own = zip(reversed(self.strides[:-2]), reversed(self.shape[:-2]), strict=True)
+        for axis, (step, length) in enumerate(own):
+            if length > 1:
+                starts += (step * np.arange(length)).reshape(length, *(1,) * axis)
+        return starts.reshape(-1)
 
     def _prepare(self) -> _Launch:
         """Choose the kernel that suits the device and the strides."""
@@ -133,7 +148,8 @@ class Block:
         strides: Index = (row, column)
         rest: tuple[Any, ...] = ()
         if device.is_processor:
-            name, groups, group = "rows_in_order", min(m, settings.ranges_per_unit * device.units), 1
+            group, most = 1, settings.ranges_per_unit * device.units
+            name, groups = "rows_in_order", min(m, most)
             if self.dtype in VECTORS and column == 1:
                 name, strides = "contiguous_rows_in_order", (row,)
             elif self.dtype in VECTORS and row == 1:
@@ -147,11 +163,11 @@ class Block:
             else:
                 name, groups = "group_per_row", min(most, m)
         kernel = device.products(self.dtype, name)
-        sizes = [np.int64(one) for one in (self.start, m, n, *strides)]
-        at = 1 + len(sizes)
-        for position, argument in [*enumerate((self.buffer, *sizes)), *enumerate(rest, at + 2)]:
+        sizes = [np.int64(one) for one in (m, n, *strides)]
+        at = 2 + len(sizes)
+        for position, argument in [*enumerate((self.buffer, self._first, *sizes)), *enumerate(rest, at + 2)]:
             kernel.set_arg(position, argument)
-        return _Launch(kernel, (groups * group,), (group,), at)
+        return _Launch(kernel, groups, most, group, at)
 
 
 def _bytes_of_partial(dtype: str) -> int:

@@ -149,6 +149,12 @@ class PlacedArray(Resident):
                 return
             self._placed_for_sums(out.dtype).multiply(x.conj().astype(out.dtype, copy=False), out, transposed=True)
 
+    def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
+        if exact:
+            super().matmat(X, out, exact=True)
+        else:
+            self.matvec(X.T, out.T)  # a batch of vectors
+
     def takes(self, x: object) -> bool:
         return is_there(x)
 

@@ -2,16 +2,25 @@
 //   T       what elements are stored as          ACC   what products are added up in
 //   LOAD(p, i)  element i as ACC                 STORE(p, i, v)  the inverse
 //   ZERO, MULTIPLY_ADD(sum, a, b)
-// Strides and sizes are arguments, 64 bits wide, and count elements.
+// Strides and sizes are arguments, 64 bits wide, and count elements. A batch of products lies along dimension 1: each
+// begins at another start in A, and its vectors follow each other.
+#define OF_BATCH(A, x, y)              \
+    {                                  \
+        const long one = get_global_id(1); \
+        A += starts[one];              \
+        x += one * n;                  \
+        y += one * m;                  \
+    }
 
 // For processors: each work item takes a range of rows, one after the other, and reads memory in order.
-__kernel void rows_in_order(__global const T *A, const long offset, const long m, const long n, const long row_stride,
+__kernel void rows_in_order(__global const T *A, __global const long *starts, const long m, const long n, const long row_stride,
                             const long column_stride, __global const T *x, __global T *y)
 {
+    OF_BATCH(A, x, y)
     const long items = get_global_size(0), item = get_global_id(0);
     const long first = m * item / items, last = m * (item + 1) / items;
     for (long i = first; i < last; i++) {
-        __global const T *row = A + offset + i * row_stride;
+        __global const T *row = A + i * row_stride;
         ACC s0 = ZERO, s1 = ZERO, s2 = ZERO, s3 = ZERO;
         long j = 0;
         for (; j + 4 <= n; j += 4) {
@@ -46,15 +55,16 @@ T sum_of_lanes(const VECTOR v)
 }
 
 // The same for rows that are contiguous, four at a time.
-__kernel void contiguous_rows_in_order(__global const T *A, const long offset, const long m, const long n,
+__kernel void contiguous_rows_in_order(__global const T *A, __global const long *starts, const long m, const long n,
                                        const long row_stride, __global const T *x, __global T *y)
 {
+    OF_BATCH(A, x, y)
     const long items = get_global_size(0), item = get_global_id(0);
     const long groups = (m + 3) / 4, whole = n / WIDTH;
     for (long group = groups * item / items; group < groups * (item + 1) / items; group++) {
         const long i = min(4 * group, max(m - 4, (long)0)), step = m < 4 ? 0 : row_stride;
         for (long k = i; k < (m < 4 ? m : i + 1); k++) {
-            __global const T *r0 = A + offset + k * row_stride, *r1 = r0 + step, *r2 = r1 + step, *r3 = r2 + step;
+            __global const T *r0 = A + k * row_stride, *r1 = r0 + step, *r2 = r1 + step, *r3 = r2 + step;
             VECTOR s0 = (VECTOR)(0), s1 = s0, s2 = s0, s3 = s0;
             for (long j = 0; j < whole; j++) {
                 const VECTOR factors = LOADV(j, x);
@@ -81,14 +91,15 @@ __kernel void contiguous_rows_in_order(__global const T *A, const long offset, c
 }
 
 // For matrices whose columns are contiguous: each work item takes 8 vectors of rows at a time, through all columns.
-__kernel void contiguous_columns_in_order(__global const T *A, const long offset, const long m, const long n,
+__kernel void contiguous_columns_in_order(__global const T *A, __global const long *starts, const long m, const long n,
                                           const long column_stride, __global const T *x, __global T *y)
 {
+    OF_BATCH(A, x, y)
     const long items = get_global_size(0), item = get_global_id(0);
     const long strips = (m + 8 * WIDTH - 1) / (8 * WIDTH);
     for (long strip = strips * item / items; strip < strips * (item + 1) / items; strip++) {
         const long first = 8 * WIDTH * strip;
-        __global const T *corner = A + offset + first;
+        __global const T *corner = A + first;
         if (first + 8 * WIDTH <= m) {
             VECTOR s[8];
             for (int k = 0; k < 8; k++)
@@ -113,12 +124,13 @@ __kernel void contiguous_columns_in_order(__global const T *A, const long offset
 #endif
 
 // For devices with many work items at a time: a work group takes a row, its items neighbouring elements.
-__kernel void group_per_row(__global const T *A, const long offset, const long m, const long n, const long row_stride,
+__kernel void group_per_row(__global const T *A, __global const long *starts, const long m, const long n, const long row_stride,
                             const long column_stride, __global const T *x, __global T *y, __local ACC *sums)
 {
+    OF_BATCH(A, x, y)
     const int item = get_local_id(0), items = get_local_size(0);
     for (long i = get_group_id(0); i < m; i += get_num_groups(0)) {
-        __global const T *row = A + offset + i * row_stride;
+        __global const T *row = A + i * row_stride;
         ACC s0 = ZERO, s1 = ZERO;
         long j = item;
         for (; j + items < n; j += 2 * items) {
@@ -141,10 +153,11 @@ __kernel void group_per_row(__global const T *A, const long offset, const long m
 
 // The same for matrices whose columns are contiguous, so that neighbouring items read neighbouring rows: a group takes
 // `rows` rows, and its items share the columns of each.
-__kernel void group_per_rows(__global const T *A, const long offset, const long m, const long n, const long row_stride,
+__kernel void group_per_rows(__global const T *A, __global const long *starts, const long m, const long n, const long row_stride,
                              const long column_stride, __global const T *x, __global T *y, __local ACC *sums,
                              const int rows)
 {
+    OF_BATCH(A, x, y)
     const int item = get_local_id(0), shares = get_local_size(0) / rows;
     const int lane = item % rows, share = item / rows;
     for (long first = (long)get_group_id(0) * rows; first < m; first += (long)get_num_groups(0) * rows) {
@@ -152,7 +165,7 @@ __kernel void group_per_rows(__global const T *A, const long offset, const long 
         ACC s = ZERO;
         if (i < m)
             for (long j = share; j < n; j += shares)
-                s = MULTIPLY_ADD(s, LOAD(A, offset + i * row_stride + j * column_stride), LOAD(x, j));
+                s = MULTIPLY_ADD(s, LOAD(A, i * row_stride + j * column_stride), LOAD(x, j));
         sums[item] = s;
         for (int half_ = shares / 2; half_ > 0; half_ /= 2) {
             barrier(CLK_LOCAL_MEM_FENCE);

@@ -14,7 +14,7 @@ from ..operands import is_there
 from ._base import Array
 from ._device import PAIRS, Device
 from ._device_choice import FORKED
-from ._device_products import Block, Pending
+from ._device_products import Block, Pending, PendingShares
 from ._pairs import exponent_of, join, split
 from ._shared import compact
 
@@ -70,15 +70,16 @@ class Matrix(ABC):
         if adds:
             out[...] = total
 
-    def _queued(self, x: Array, transposed: bool) -> Iterator[tuple[slice, Pending]]:
+    def _queued(self, x: Array, transposed: bool) -> Iterator[tuple[slice, Pending | PendingShares]]:
         """The product with each block; the next one is on its way already."""
-        before = None
+        before: tuple[slice, Pending | PendingShares] | None = None
         for number, rows in enumerate(self.rows):
             queue, block = self.block(number)
+            pending: Pending | PendingShares
             if transposed:
-                pending = block.transpose().start_products(np.ascontiguousarray(x[..., rows]), queue)
+                pending = block.transpose().start(np.ascontiguousarray(x[..., rows]), queue)
             else:
-                pending = block.start_products(x, queue)
+                pending = block.start(x, queue)
             if before is not None:
                 yield before
             before = rows, pending

@@ -12,8 +12,10 @@ from ._base import Array
 from ._device import PAIRS, Device
 from ._shared import compact
 
-__all__ = ["Block", "Pending"]
+__all__ = ["Block", "Pending", "PendingShares"]
 
+FEW_ROWS, LONG, SHORTEST = 64, 1 << 16, 1 << 13  # rows, and elements of one, and of its share
+ROUNDED = ("float16", PAIRS)  # dtypes whose parts could not be added up without another rounding
 VECTORS = ("float32", "float64", "int64", "uint64", "int32", "uint32")  # that processors add up in vectors
 Index = tuple[int, ...]
 
@@ -28,6 +30,18 @@ class Pending(NamedTuple):
     def wait(self) -> Array:
         self.event.wait()
         return self.y
+
+
+class PendingShares(NamedTuple):
+    """Products with shares of the columns, to be added up, and with the columns that are left."""
+
+    shares: Pending
+    rest: Pending
+
+    def wait(self) -> Array:
+        parts = self.shares.wait()
+        total: Array = np.add.reduce(parts, axis=0, dtype=parts.dtype) + self.rest.wait()
+        return total
 
 
 class _Launch(NamedTuple):
@@ -64,10 +78,11 @@ class Block:
     def __init__(
         self, device: Device, buffer: Any, start: int, strides: Index, shape: Index, dtype: str, used: object = None
     ) -> None:
-        self.device, self.buffer, self.start = device, buffer, start
+        self.device, self.buffer, self.offset = device, buffer, start
         self.strides, self.shape, self.dtype = strides, shape, dtype
         self.used = used
         self._turned: Block | None = None  # kept, since it keeps a kernel too
+        self._cut: tuple[Block, Block] | None = None  # the same
         self._first_start = np.array([start], np.int64)
         self._first = device.buffer(self._first_start)  # which may use it where it lies
         # A kernel holds its arguments, so no two threads may share one.
@@ -94,11 +109,33 @@ class Block:
         if self._turned is None:
             strides, shape = self.strides, self.shape
             turned = (*strides[:-2], strides[-1], strides[-2]), (*shape[:-2], shape[-1], shape[-2])
-            self._turned = Block(self.device, self.buffer, self.start, *turned, self.dtype, self.used)
+            self._turned = Block(self.device, self.buffer, self.offset, *turned, self.dtype, self.used)
         return self._turned
 
-    def start_products(self, x: Array, queue: Any) -> Pending:
+    def start(self, x: Array, queue: Any) -> Pending | PendingShares:
         """Queue the products with x, shape (..., n), which has the dimensions of the result; contiguous rows."""
+        m, n = self.shape[-2:]
+        if len(self.shape) == 2 and x.ndim == 1 and 0 < m <= FEW_ROWS and n >= LONG and self.dtype not in ROUNDED:
+            return self._start_by_columns(x, queue)
+        return self.start_products(x, queue)
+
+    def _start_by_columns(self, x: Array, queue: Any) -> PendingShares:
+        """The same of a few long rows: their columns are shared out."""
+        (m, n), (row, column) = self.shape, self.strides
+        shares = min(self.device.settings.ranges_per_unit * self.device.units, n // SHORTEST)
+        width = n // shares
+        if self._cut is None:
+            each = (width * column, row, column), (shares, m, width)
+            rest = (row, column), (m, n - shares * width)
+            self._cut = (
+                Block(self.device, self.buffer, self.offset, *each, self.dtype, self.used),
+                Block(self.device, self.buffer, self.offset + shares * width * column, *rest, self.dtype, self.used),
+            )
+        whole, left = x[: shares * width].reshape(shares, width), np.array(x[shares * width :])
+        return PendingShares(self._cut[0].start_products(whole, queue), self._cut[1].start_products(left, queue))
+
+    def start_products(self, x: Array, queue: Any) -> Pending:
+        """The same by one launch, or by as many as buffers for the vectors need."""
         device, (m, n) = self.device, self.shape[-2:]
         y = np.empty((*x.shape[:-1], m), x.dtype)
         if y.size == 0:
@@ -132,7 +169,7 @@ class Block:
 
     def _starts(self, batch: Index) -> NDArray[np.int64]:
         """Of the matrices of a batch, one after the other; one matrix may be there for several vectors."""
-        starts = np.full(batch, self.start, np.int64)
+        starts = np.full(batch, self.offset, np.int64)
         own = zip(reversed(self.strides[:-2]), reversed(self.shape[:-2]), strict=True)
         for axis, (step, length) in enumerate(own):
             if length > 1:

@@ -36,6 +36,10 @@ HEADERS = sorted(str(path) for path in Path("ext").glob("*.h"))
 class BuildKernels(build_ext):
     """Compiles the kernels once per instruction set, each with its own flags."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extensions(self) -> None:
         self._check_openmp()
         super().build_extensions()

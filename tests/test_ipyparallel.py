@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -268,7 +268,15 @@ def test_an_engine_that_is_stopped_for_ever() -> None:
         started.close()
 
 
-def test_a_controller_that_is_killed() -> None:
+@pytest.mark.parametrize(
+    ("call", "within"),
+    [
+        (lambda backend: pla.psum(A, backend=backend), 1.5 * SECONDS),
+        (lambda backend: pla.pmap(abs, [1, 2], backend=backend), SECONDS),
+    ],
+    ids=["sum", "map"],
+)
+def test_a_controller_that_is_killed(call: Callable[[IPyParallel], object], within: float) -> None:
     started = OwnCluster(1)
     try:
         backend = IPyParallel(client=started.client)
@@ -278,24 +286,8 @@ def test_a_controller_that_is_killed() -> None:
                 process.kill()
         start = time.monotonic()
         with pytest.raises(pla.BackendError, match="controller of the cluster does not answer"):
-            pla.psum(A, backend=backend)
-        assert time.monotonic() - start < 1.5 * SECONDS
-    finally:
-        started.close()
-
-
-def test_a_controller_that_is_killed_during_a_map() -> None:
-    started = OwnCluster(1)
-    try:
-        backend = IPyParallel(client=started.client)
-        require_works(backend)
-        for process in members(started.folder):
-            if "ipyparallel.controller" in process.cmdline():
-                process.kill()
-        start = time.monotonic()
-        with pytest.raises(pla.BackendError, match="controller of the cluster does not answer"):
-            pla.pmap(abs, [1, 2], backend=backend)
-        assert time.monotonic() - start < SECONDS
+            call(backend)
+        assert time.monotonic() - start < within
     finally:
         started.close()
 

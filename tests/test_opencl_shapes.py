@@ -83,3 +83,13 @@ def test_a_batch_is_one_launch_unless_a_buffer_cannot_hold_it(gpu: bool, monkeyp
         del launches[:]
         assert np.allclose(op @ x.T, A[0, 0] @ x.T, rtol=1e-12)
         assert len(launches) == 2
+
+
+@pytest.mark.parametrize("dtype", ["f8", "c16", "f4", "i1"])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_vectors_that_begin_anywhere(dtype: str, gpu: bool) -> None:
+    rng = np.random.default_rng(3)
+    A, memory = numbers(rng, (9, 300), dtype), numbers(rng, (600,), dtype)
+    for first in range(20):
+        x = memory[first : first + 300]
+        require_close(pla.matvec(A, x, backend=BACKENDS[gpu]), exact_matvec(A, x))

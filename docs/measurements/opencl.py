@@ -2,9 +2,10 @@
 
     python docs/measurements/opencl.py [--quick] [--sizes 4000,10000] [--sum 10000000]
 
-With the matrix and vectors in place, on a GPU in its own memory. Contenders take turns, each warmed up; medians. On a
-GPU, the share of the bandwidth of its copies. The last lines are what a call costs besides: of a 16 x 16 product whose
-vectors are on the device, until it is queued.
+With the matrix and vectors in place, on a GPU in its own memory. Contenders take turns, each warmed up; medians. Of
+products, one that is waited for, and several that are queued before the last one is. On a GPU, the share of the
+bandwidth of its copies. The last lines are what a call costs besides: of a 16 x 16 product whose vectors are on the
+device, until it is queued.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from parlinalg.backends import OpenCL
 from parlinalg.backends._device_choice import all_devices
 
 ROUNDS = 9
+QUEUED = 8  # products at a time
 CALLS = 2000  # of the smallest product
 
 
@@ -40,20 +42,25 @@ def medians(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, 
     return {name: float(np.median(of_one)) for name, of_one in times.items()}
 
 
-def product_there(backend: OpenCL, A: np.ndarray, x: np.ndarray) -> Callable[[], Any]:
-    """A call that ends when the device has computed."""
+def products_there(backend: OpenCL, A: np.ndarray, x: np.ndarray) -> Callable[[int], Any]:
+    """A call that ends when the device has computed so many."""
     op, queue = parlinalg.operator(A, backend=backend), backend.device.queue
     vector = pyopencl.array.to_device(queue, x)
-    return lambda: (op.matvec(vector), queue.finish())
+    return lambda number: ([op.matvec(vector) for _ in range(number)], queue.finish())
 
 
-def with_cupy(A: np.ndarray, x: np.ndarray) -> dict[str, Callable[[], Any]]:
-    """The product by CuPy, where that is installed."""
+def by_openmp(A: np.ndarray, x: np.ndarray) -> Callable[[int], Any]:
+    """The same by threads."""
+    return lambda number: [parlinalg.matvec(A, x, backend="openmp") for _ in range(number)]
+
+
+def with_cupy(A: np.ndarray, x: np.ndarray) -> dict[str, Callable[[int], Any]]:
+    """The products by CuPy, where that is installed."""
     with suppress(ImportError):
         import cupy
 
         B, z = cupy.asarray(A), cupy.asarray(x)
-        return {"CuPy": lambda: (B @ z, cupy.cuda.Stream.null.synchronize())}
+        return {"CuPy": lambda number: ([B @ z for _ in range(number)], cupy.cuda.Stream.null.synchronize())}
     return {}
 
 
@@ -76,7 +83,7 @@ def show(title: str, seconds: dict[str, float], nbytes: int, bandwidths: dict[st
         rate = nbytes / one
         share = f", {rate / bandwidths[name]:.0%} of copies" if name in bandwidths else ""
         ratio = seconds["openmp"] / one
-        print(f"{title:28} {name:48} {one * 1e3:9.3f} ms {rate / 1e9:7.1f} GB/s, {ratio:.2f} x openmp{share}")
+        print(f"{title:34} {name:62} {one * 1e3:9.3f} ms {rate / 1e9:7.1f} GB/s, {ratio:.2f} x openmp{share}")
 
 
 def main() -> None:
@@ -101,10 +108,13 @@ def main() -> None:
         for n in sizes:
             A = rng.random((n, n), dtype)
             x = A[0].copy()
-            products: dict[str, Callable[[], Any]] = {"openmp": partial(parlinalg.matvec, A, x, backend="openmp")}
-            products |= {name: product_there(backend, A, x) for name, backend in backends.items()}
+            products = {"openmp": by_openmp(A, x)}
+            products |= {name: products_there(backend, A, x) for name, backend in backends.items()}
             products |= with_cupy(A, x)
-            show(f"{dtype}, {n} x {n}", medians(products, rounds), A.nbytes, bandwidths)
+            for number in (1, QUEUED):
+                title = f"{dtype}, {n} x {n}" + f", {number} queued" * (number > 1)
+                calls = {name: partial(call, number) for name, call in products.items()}
+                show(title, medians(calls, rounds), number * A.nbytes, bandwidths)
         a = rng.random(length, dtype)
         sums: dict[str, Callable[[], Any]] = {"openmp": partial(parlinalg.psum, a, backend="openmp")}
         for name, backend in backends.items():
@@ -112,7 +122,7 @@ def main() -> None:
             sums[name] = partial(parlinalg.psum, there, backend=backend)
         show(f"{dtype}, psum of {length:,}", medians(sums, rounds), a.nbytes, bandwidths)
     for name, backend in backends.items():
-        print(f"{'16 x 16, queued':28} {name:48} {overhead(backend) * 1e6:9.1f} us")
+        print(f"{'16 x 16, until queued':34} {name:62} {overhead(backend) * 1e6:9.1f} us")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -94,10 +94,20 @@ class Settings(NamedTuple):
 
     @classmethod
     def of(cls, chosen: Any) -> Settings:
-        """What any device like this one can have."""
+        """What any device like this one can have; rows as many as it runs in step, where it says so (OpenCL 3.0)."""
+        from pyopencl import Error
+
         usual = cls()
-        most = 1 << (int(chosen.max_work_group_size).bit_length() - 1)
-        return cls(group=min(most, usual.group), rows_side_by_side=min(most, usual.rows_side_by_side))
+        in_step = usual.rows_side_by_side
+        with suppress(Error):
+            in_step = _power_of_two(chosen.preferred_work_group_size_multiple)
+        group = min(usual.group, _power_of_two(chosen.max_work_group_size))
+        return cls(group=group, rows_side_by_side=min(group, in_step))
+
+
+def _power_of_two(most: int) -> int:
+    """The largest one that is not above it."""
+    return 1 << (max(1, int(most)).bit_length() - 1)
 
 
 class Device:

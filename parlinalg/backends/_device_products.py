@@ -15,6 +15,7 @@ from ._shared import compact
 __all__ = ["Block", "Pending", "PendingShares"]
 
 FEW_ROWS, LONG, SHORTEST = 64, 1 << 16, 1 << 13  # rows, and elements of one, and of its share
+PORTION = 1 << 15  # bytes
 ROUNDED = ("float16", PAIRS)  # dtypes whose parts could not be added up without another rounding
 VECTORS = ("float32", "float64", "int64", "uint64", "int32", "uint32")  # that processors add up in vectors
 Index = tuple[int, ...]
@@ -50,12 +51,13 @@ class _Launch(NamedTuple):
     kernel: Any
     groups: int  # for one matrix
     most: int  # groups that are worth having
+    portions: int  # of one matrix, that a cache holds while all vectors are multiplied with it
     group: int  # work items of a group
-    x: int  # number of its argument; y is the next one
+    x: int  # number of its argument; the next ones are where x starts there, and y
 
     def size(self, batch: int) -> tuple[int, int]:
         """Work items for so many matrices."""
-        return max(1, min(self.groups, self.most // batch)) * self.group, batch
+        return batch, min(self.groups, max(1, self.most // batch, self.portions)) * self.group
 
 
 class Block:
@@ -147,13 +149,23 @@ class Block:
         event = None
         for first in range(0, len(starts), together):
             some = slice(first, first + together)
-            vector, result = device.buffer(vectors[some]), device.empty(results[some].nbytes)
-            self.launch(queue, vector, result, starts[some] if x.ndim > 1 else None)
+            vector, first_x = device.aligned_buffer(vectors[some])
+            result = device.empty(results[some].nbytes)
+            self.launch(queue, vector, result, starts[some] if x.ndim > 1 else None, x_start=first_x)
             event = device.cl.enqueue_copy(queue, results[some], result, is_blocking=False)
             used += [vector, result]
         return Pending(y, event, tuple(used))
 
-    def launch(self, queue: Any, x: Any, y: Any, starts: NDArray[np.int64] | None = None, wait_for: Any = None) -> Any:
+    def launch(
+        self,
+        queue: Any,
+        x: Any,
+        y: Any,
+        starts: NDArray[np.int64] | None = None,
+        *,
+        x_start: int = 0,
+        wait_for: Any = None,
+    ) -> Any:
         """Queue the kernel, for one matrix, or for those of a batch, with these starts; return its event."""
         own = self._launches
         if not hasattr(own, "launch"):
@@ -163,9 +175,10 @@ class Block:
             own.starts = None if starts is None else self.device.buffer(starts)
             launch.kernel.set_arg(1, own.starts or self._first)
         launch.kernel.set_arg(launch.x, x)
-        launch.kernel.set_arg(launch.x + 1, y)
+        launch.kernel.set_arg(launch.x + 1, np.int64(x_start))
+        launch.kernel.set_arg(launch.x + 2, y)
         size = launch.size(1 if starts is None else len(starts))
-        return self.device.cl.enqueue_nd_range_kernel(queue, launch.kernel, size, (launch.group, 1), wait_for=wait_for)
+        return self.device.cl.enqueue_nd_range_kernel(queue, launch.kernel, size, (1, launch.group), wait_for=wait_for)
 
     def _starts(self, batch: Index) -> NDArray[np.int64]:
         """Of the matrices of a batch, one after the other; one matrix may be there for several vectors."""
@@ -202,9 +215,10 @@ class Block:
         kernel = device.products(self.dtype, name)
         sizes = [np.int64(one) for one in (m, n, *strides)]
         at = 2 + len(sizes)
-        for position, argument in [*enumerate((self.buffer, self._first, *sizes)), *enumerate(rest, at + 2)]:
+        for position, argument in [*enumerate((self.buffer, self._first, *sizes)), *enumerate(rest, at + 3)]:
             kernel.set_arg(position, argument)
-        return _Launch(kernel, groups, most, group, at)
+        portions = m * n * _bytes_of_partial(self.dtype) // PORTION
+        return _Launch(kernel, groups, most, portions, group, at)
 
 
 def _bytes_of_partial(dtype: str) -> int:

@@ -2,22 +2,24 @@
 //   T       what elements are stored as          ACC   what products are added up in
 //   LOAD(p, i)  element i as ACC                 STORE(p, i, v)  the inverse
 //   ZERO, MULTIPLY_ADD(sum, a, b)
-// Strides and sizes are arguments, 64 bits wide, and count elements. A batch of products lies along dimension 1: each
-// begins at another start in A, and its vectors follow each other.
+// Strides and sizes are arguments, 64 bits wide, and count elements. A batch of products lies along dimension 0: each
+// begins at another start in A, and its vectors follow each other. That dimension is the fastest one, so that products
+// with one matrix read its rows from a cache.
 #define OF_BATCH(A, x, y)              \
     {                                  \
-        const long one = get_global_id(1); \
+        const long one = get_global_id(0); \
         A += starts[one];              \
-        x += one * n;                  \
+        x += x_start + one * n;        \
         y += one * m;                  \
     }
 
 // For processors: each work item takes a range of rows, one after the other, and reads memory in order.
-__kernel void rows_in_order(__global const T *A, __global const long *starts, const long m, const long n, const long row_stride,
-                            const long column_stride, __global const T *x, __global T *y)
+__kernel void rows_in_order(__global const T *A, __global const long *starts, const long m, const long n,
+                            const long row_stride, const long column_stride, __global const T *x,
+                            const long x_start, __global T *y)
 {
     OF_BATCH(A, x, y)
-    const long items = get_global_size(0), item = get_global_id(0);
+    const long items = get_global_size(1), item = get_global_id(1);
     const long first = m * item / items, last = m * (item + 1) / items;
     for (long i = first; i < last; i++) {
         __global const T *row = A + i * row_stride;
@@ -56,10 +58,11 @@ T sum_of_lanes(const VECTOR v)
 
 // The same for rows that are contiguous, four at a time.
 __kernel void contiguous_rows_in_order(__global const T *A, __global const long *starts, const long m, const long n,
-                                       const long row_stride, __global const T *x, __global T *y)
+                                       const long row_stride, __global const T *x, const long x_start,
+                                       __global T *y)
 {
     OF_BATCH(A, x, y)
-    const long items = get_global_size(0), item = get_global_id(0);
+    const long items = get_global_size(1), item = get_global_id(1);
     const long groups = (m + 3) / 4, whole = n / WIDTH;
     for (long group = groups * item / items; group < groups * (item + 1) / items; group++) {
         const long i = min(4 * group, max(m - 4, (long)0)), step = m < 4 ? 0 : row_stride;
@@ -91,11 +94,12 @@ __kernel void contiguous_rows_in_order(__global const T *A, __global const long 
 }
 
 // For matrices whose columns are contiguous: each work item takes 8 vectors of rows at a time, through all columns.
-__kernel void contiguous_columns_in_order(__global const T *A, __global const long *starts, const long m, const long n,
-                                          const long column_stride, __global const T *x, __global T *y)
+__kernel void contiguous_columns_in_order(__global const T *A, __global const long *starts, const long m,
+                                          const long n, const long column_stride, __global const T *x,
+                                          const long x_start, __global T *y)
 {
     OF_BATCH(A, x, y)
-    const long items = get_global_size(0), item = get_global_id(0);
+    const long items = get_global_size(1), item = get_global_id(1);
     const long strips = (m + 8 * WIDTH - 1) / (8 * WIDTH);
     for (long strip = strips * item / items; strip < strips * (item + 1) / items; strip++) {
         const long first = 8 * WIDTH * strip;
@@ -124,12 +128,13 @@ __kernel void contiguous_columns_in_order(__global const T *A, __global const lo
 #endif
 
 // For devices with many work items at a time: a work group takes a row, its items neighbouring elements.
-__kernel void group_per_row(__global const T *A, __global const long *starts, const long m, const long n, const long row_stride,
-                            const long column_stride, __global const T *x, __global T *y, __local ACC *sums)
+__kernel void group_per_row(__global const T *A, __global const long *starts, const long m, const long n,
+                            const long row_stride, const long column_stride, __global const T *x,
+                            const long x_start, __global T *y, __local ACC *sums)
 {
     OF_BATCH(A, x, y)
-    const int item = get_local_id(0), items = get_local_size(0);
-    for (long i = get_group_id(0); i < m; i += get_num_groups(0)) {
+    const int item = get_local_id(1), items = get_local_size(1);
+    for (long i = get_group_id(1); i < m; i += get_num_groups(1)) {
         __global const T *row = A + i * row_stride;
         ACC s0 = ZERO, s1 = ZERO;
         long j = item;
@@ -153,14 +158,14 @@ __kernel void group_per_row(__global const T *A, __global const long *starts, co
 
 // The same for matrices whose columns are contiguous, so that neighbouring items read neighbouring rows: a group takes
 // `rows` rows, and its items share the columns of each.
-__kernel void group_per_rows(__global const T *A, __global const long *starts, const long m, const long n, const long row_stride,
-                             const long column_stride, __global const T *x, __global T *y, __local ACC *sums,
-                             const int rows)
+__kernel void group_per_rows(__global const T *A, __global const long *starts, const long m, const long n,
+                             const long row_stride, const long column_stride, __global const T *x,
+                             const long x_start, __global T *y, __local ACC *sums, const int rows)
 {
     OF_BATCH(A, x, y)
-    const int item = get_local_id(0), shares = get_local_size(0) / rows;
+    const int item = get_local_id(1), shares = get_local_size(1) / rows;
     const int lane = item % rows, share = item / rows;
-    for (long first = (long)get_group_id(0) * rows; first < m; first += (long)get_num_groups(0) * rows) {
+    for (long first = (long)get_group_id(1) * rows; first < m; first += (long)get_num_groups(1) * rows) {
         const long i = first + lane;
         ACC s = ZERO;
         if (i < m)

@@ -31,6 +31,7 @@ FLAGS = ["-O3", "-std=gnu11", "-fno-strict-aliasing", "-Wall", "-Wextra", *EXACT
 CONTRACTED = {"products"}  # a*b + c in one rounding: faster, and within the bound of a product
 OPENMP = [] if os.environ.get("PARLINALG_NO_OPENMP") == "1" else ["-fopenmp"]
 HEADERS = sorted(str(path) for path in Path("ext").glob("*.h"))
+SOURCES = sorted(str(path) for path in Path("ext").glob("*.*"))  # which an sdist has to contain
 
 
 class BuildKernels(build_ext):
@@ -88,7 +89,7 @@ def extension(name: str) -> Extension:
         extra_compile_args=["-O3", "-std=gnu11", *EXACT, *OPENMP],
         # Linked with -ffast-math, a library would set flush-to-zero in every process that loads it.
         extra_link_args=["-O3", *EXACT, *OPENMP],
-        depends=["setup.py", *HEADERS, *(f"ext/{part}.c" for part in (*KERNELS, *COMMON))],
+        depends=["setup.py", *SOURCES],
     )
 
 

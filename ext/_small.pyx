@@ -14,6 +14,9 @@ from libc.stdlib cimport getenv
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
+    object PyContext_Copy(object context)
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_Scalar(void *data, cnp.dtype descr, object base)
@@ -35,8 +38,10 @@ cdef enum:
     MOST_STEPS = 24
     FEW_ROWS = 1024
     FEW_COLUMNS = 64
-    BY_NUMPY = -1
     UNKNOWN = -2
+
+cpdef enum:
+    BY_NUMPY = -1
 
 cdef struct Step:
     Py_ssize_t nbytes   # of the array, below which it holds
@@ -44,7 +49,7 @@ cdef struct Step:
 
 cdef Step steps[DTYPES][KINDS][MOST_STEPS]
 cdef int host_limit = 1                        # threads that this host gives to a process
-cdef object multiply_by_numpy = None, dot_by_numpy = None
+cdef object silent = None, dot_by_numpy = None   # a context in which NumPy reports nothing
 cdef Py_ssize_t SMALL_VECTOR = 1 << 14         # bytes, which our kernel adds up before BLAS has begun
 cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on the general way, and threads, are worth it
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
@@ -59,10 +64,10 @@ cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
 threads_now()   # so that it knows what OpenMP had at first
 
 
-def serve(Py_ssize_t nbytes, variable, default, by_numpy, dots_by_numpy):
+def serve(Py_ssize_t nbytes, variable, default, context, dots_by_numpy):
     """Take products and sums of fewer bytes, on one thread, where the context variable has its default."""
-    global chosen, nothing_chosen, multiply_by_numpy, dot_by_numpy
-    chosen, nothing_chosen, multiply_by_numpy, dot_by_numpy = variable, default, by_numpy, dots_by_numpy
+    global chosen, nothing_chosen, silent, dot_by_numpy
+    chosen, nothing_chosen, silent, dot_by_numpy = variable, default, context, dots_by_numpy
     cdef int dtype, kind
     for dtype in range(DTYPES):
         for kind in range(KINDS):
@@ -109,22 +114,35 @@ cdef bint is_auto():
     return getenv("PARLINALG_BACKEND") == NULL and getenv("PARLINALG_WORKERS") == NULL
 
 
+cdef object multiply_by_numpy(cnp.ndarray a, cnp.ndarray b):
+    """``numpy.dot``, without reports, which would come or not by the size of a product."""
+    context = PyContext_Copy(silent)
+    PyContext_Enter(context)
+    try:
+        return cnp.PyArray_MatrixProduct(a, b)
+    finally:
+        PyContext_Exit(context)
+
+
 cdef object product(cnp.ndarray a, cnp.ndarray b):
     """``a @ b``, or None where the general way must be taken."""
     cdef int number = cnp.PyArray_TYPE(a)
     if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_NDIM(b) != 1:
         return None
-    cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True), y
+    cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True)
     if A.dtype == DTYPES or x.m != A.n or not is_auto():
         return None
     cdef int how = how_to_compute(A.dtype, layout_of(a, &A), A.m * A.n * cnp.PyArray_ITEMSIZE(a))
-    if how == UNKNOWN:
-        return None
+    return None if how == UNKNOWN else product_by(how, a, b, A, x)
+
+
+cdef object product_by(int how, cnp.ndarray a, cnp.ndarray b, Matrix A, Matrix x):
+    """``a @ b``, where A and x are these arrays."""
     if how == BY_NUMPY:
         return multiply_by_numpy(a, b)
     cdef cnp.npy_intp m = A.m
-    cdef cnp.ndarray result = cnp.PyArray_EMPTY(1, &m, number, 0)
-    y = matrix_of(result, True)
+    cdef cnp.ndarray result = cnp.PyArray_EMPTY(1, &m, cnp.PyArray_TYPE(a), 0)
+    cdef Matrix y = matrix_of(result, True)
     if A.dtype == BOOL and how > 1 and A.m <= FEW_ROWS and first_columns_suffice(A, x, y):
         return result
     if how > 1 or A.m * A.n >= LET_SIGNALS_COME:
@@ -173,109 +191,6 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b):
         with nogil:
             kernels.matvec(&A, &x, &y)
     return PyArray_Scalar(&result, cnp.PyArray_DescrFromType(number), None)
-
-
-cdef object total(cnp.ndarray a, int axis):
-    """The sum along an axis, or of all elements if that is EVERY; None where the general way must be taken."""
-    cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number), ndim = cnp.PyArray_NDIM(a)
-    if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE or not is_auto():
-        return None
-    cdef int how = how_to_compute(dtype, SUMS if cnp.PyArray_ISONESEGMENT(a) else OTHER_SUMS, cnp.PyArray_NBYTES(a))
-    if how == UNKNOWN:
-        return None
-    if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
-        return total_by_threads(a, dtype, how) if axis == EVERY else None
-    if axis != EVERY:
-        axis += ndim if axis < 0 else 0
-        if not 0 <= axis < ndim:
-            return None
-    cdef Addends addends
-    describe(&addends, a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
-    if dtype < F16:
-        number = cnp.NPY_ULONG if is_unsigned(dtype) else cnp.NPY_LONG
-    elif dtype >= C64:
-        if ndim == MAX_DIMS:
-            return None
-        add_parts(&addends, dtype)
-    if axis == EVERY or ndim == 1:
-        return total_of_all(&addends, cnp.PyArray_SIZE(a), number)
-    return totals_along(&addends, a, axis, number)
-
-
-cdef object total_of_all(const Addends *addends, Py_ssize_t size, int number):
-    """A number of NumPy's; None if there is something to report."""
-    cdef double sums[2]   # real and imaginary part
-    sums[0] = sums[1] = 0
-    if sum_all(addends, size, <char *>sums, NULL):
-        return None
-    return PyArray_Scalar(sums, cnp.PyArray_DescrFromType(number), None)
-
-
-cdef object totals_along(Addends *addends, cnp.ndarray a, int axis, int number):
-    """An array of sums along one of several axes; None if there is something to report."""
-    cdef cnp.ndarray result = zeros_without(a, axis, number)
-    if cnp.PyArray_SIZE(result) == 0:   # its strides are 0, as if all axes were summed
-        return result
-    cdef int k, kept = 0
-    for k in range(cnp.PyArray_NDIM(a)):
-        if k != axis:
-            addends.result[k] = cnp.PyArray_STRIDE(result, kept)
-            kept += 1
-    cdef void *room = PyMem_RawMalloc(ROOM_BYTES + 64)
-    if room == NULL:
-        raise MemoryError(f"psum: {ROOM_BYTES} bytes to sum in are not available")
-    cdef int flags = sum_all(addends, cnp.PyArray_SIZE(a), cnp.PyArray_BYTES(result),
-                             <void *>((<size_t>room + 63) & ~<size_t>63))
-    PyMem_RawFree(room)
-    return None if flags else result
-
-
-cdef object total_by_threads(cnp.ndarray a, int dtype, int threads):
-    """The sum of all elements; None where the general way must be taken."""
-    cdef cnp.ndarray result
-    if dtype < F16:
-        state = sum_states(a, 0, threads)
-        return state.view(cnp.PyArray_DescrFromType(cnp.NPY_ULONG))[0] if is_unsigned(dtype) else state[0]
-    result = cnp.PyArray_EMPTY(0, NULL, cnp.PyArray_TYPE(a), 0)
-    if dtype < C64:
-        flags = write_sums(a, 0, threads, result)
-    else:
-        flags = write_sums(real_view(a, 0), 1, threads, real_view(result, 0))
-    return None if flags else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
-
-
-cdef bint is_unsigned(int dtype) noexcept:
-    return dtype == U8 or dtype == U16 or dtype == U32 or dtype == U64
-
-
-cdef cnp.ndarray zeros_without(cnp.ndarray a, int axis, int number):
-    """Zeros in the shape of `a` without an axis."""
-    cdef cnp.npy_intp shape[64]
-    cdef int k, kept = 0
-    for k in range(cnp.PyArray_NDIM(a)):
-        if k != axis:
-            shape[kept] = cnp.PyArray_DIM(a, k)
-            kept += 1
-    return cnp.PyArray_ZEROS(kept, shape, number, 0)
-
-
-cdef void add_parts(Addends *a, int dtype) noexcept:
-    """Real and imaginary parts as one more axis, whose sums lie side by side."""
-    a.dtype = F32 if dtype == C64 else F64
-    a.shape[a.ndim] = 2
-    a.stride[a.ndim] = a.result[a.ndim] = 4 if dtype == C64 else 8
-    a.weight[a.ndim] = 0
-    a.ndim += 1
-
-
-cdef int sum_all(const Addends *a, Py_ssize_t size, char *sums, void *room) noexcept:
-    """Sums of integers are states of one integer each."""
-    cdef int dtype = STATES if a.loop == U64 else a.dtype, flags
-    if size < LET_OTHERS_RUN:
-        return kernels.sum(a, dtype, sums, room)
-    with nogil:
-        flags = kernels.sum(a, dtype, sums, room)
-    return flags
 
 
 def short_cut_of_products(general):
@@ -328,58 +243,62 @@ def short_cut_of_vecmats(general):
 
 
 cdef class Counts:
-    """What an operator has done; and the matrix, where small products of it are done here."""
+    """What an operator has done; and the matrix, where products of it are done here."""
 
     cdef public Py_ssize_t calls
     cdef public double seconds
     cdef public object at_hand   # ndarray, or None
+    cdef public int how          # number of threads, or BY_NUMPY
 
 
 cdef class SmallProducts:
-    """The short cut of operators: ``self @ x`` of a small matrix that lies in this process."""
+    """The short cut of operators: ``self @ x`` of a matrix that lies in this process."""
 
     cdef public Counts counts
     cdef public object view   # of counts.at_hand: the matrix of this very operator, or None
 
-    cdef object multiply_small(self, x):
-        """The product, or None."""
-        cdef Matrix A, b, y
-        cdef cnp.ndarray a, result
-        cdef cnp.npy_intp m
+    cpdef object multiply_here(self, x, int ndim=0):
+        """The product with an array, of so many dimensions unless that is 0; or None."""
         if type(x) is not cnp.ndarray or self.view is None or self.counts.at_hand is None:
             return None
-        if cnp.PyArray_NDIM(x) != 1 or cnp.PyArray_TYPE(x) != cnp.PyArray_TYPE(self.view):
+        if cnp.PyArray_TYPE(x) != cnp.PyArray_TYPE(self.view) or not 1 <= cnp.PyArray_NDIM(x) <= 2:
             return None
-        a = self.view
-        A, b = matrix_of(a, False), matrix_of(x, True)
-        if A.dtype == DTYPES or b.m != A.n or A.m * A.n * cnp.PyArray_ITEMSIZE(a) >= steps[A.dtype][ROWS][0].nbytes:
+        if ndim and cnp.PyArray_NDIM(x) != ndim:
             return None
-        m = A.m
-        result = cnp.PyArray_EMPTY(1, &m, cnp.PyArray_TYPE(a), 0)
-        y = matrix_of(result, True)
+        cdef bint is_vector = cnp.PyArray_NDIM(x) == 1
         cdef double start = seconds_now()
-        kernels.matvec(&A, &b, &y)
-        self.counts.calls += 1
-        self.counts.seconds += seconds_now() - start
-        return result
+        y = self.multiply_vector(self.view, x) if is_vector else self.multiply_columns(self.view, x)
+        if y is not None:
+            self.counts.calls += 1 if is_vector else cnp.PyArray_DIM(x, 1)
+            self.counts.seconds += seconds_now() - start
+        return y
+
+    cdef object multiply_vector(self, cnp.ndarray a, cnp.ndarray x):
+        cdef Matrix A = matrix_of(a, False), b = matrix_of(x, True)
+        cdef int how = self.counts.how
+        if A.dtype == DTYPES or b.m != A.n:
+            return None
+        if A.m * A.n * cnp.PyArray_ITEMSIZE(a) < steps[A.dtype][ROWS][0].nbytes:
+            how = 1
+        elif how == BY_NUMPY and not are_for_blas(a, x):
+            return None
+        return product_by(how, a, x, A, b)
+
+    cdef object multiply_columns(self, cnp.ndarray a, cnp.ndarray x):
+        if not are_for_blas(a, x) or cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(a, 1):
+            return None
+        # A larger one is done in parts, so that Ctrl-C is seen in between.
+        return <object>a @ <object>x if cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1) < LET_SIGNALS_COME else None
 
     def __matmul__(self, x):
-        y = self.multiply_small(x)
+        y = self.multiply_here(x)
         return self.multiply_any(x) if y is None else y
 
 
-def short_cut_of_sums(general):
-    """`general`, a function with the signature of ``psum``, with the short cut before it."""
+cdef bint are_for_blas(cnp.ndarray a, cnp.ndarray b):
+    """Whether NumPy gives these two of the same dtype to BLAS, as they lie."""
+    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(a))
+    return dtype in (F32, F64, C64, C128) and cnp.PyArray_ISBEHAVED_RO(a) and cnp.PyArray_ISBEHAVED_RO(b)
 
-    def psum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True, *, backend=None, workers=None):
-        if (
-            type(a) is cnp.ndarray and dtype is None and out is None and keepdims is False
-            and initial is zero and where is True and backend is None and workers is None
-            and (axis is None or (type(axis) is int and -MAX_DIMS <= axis < MAX_DIMS))
-        ):
-            s = total(a, EVERY if axis is None else axis)
-            if s is not None:
-                return s
-        return general(a, axis, dtype, out, keepdims, initial, where, backend=backend, workers=workers)
 
-    return functools.update_wrapper(psum, general)
+include "small_sums.pxi"

@@ -1,8 +1,10 @@
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., object])
+
+BY_NUMPY: int
 
 def short_cut_of_products(general: F) -> F: ...
 def short_cut_of_dots(general: F) -> F: ...
@@ -12,12 +14,13 @@ def serve(
     nbytes: int,
     variable: ContextVar[Any],
     default: object,
-    by_numpy: Callable[[Any, Any], Any],
+    context: Context,
     dots_by_numpy: Callable[[Any, Any], Any],
 ) -> None: ...
 def take(number: int, kind: int, ends: list[int], how: list[int], threads: int) -> None: ...
 
 class Counts:
+    how: int
     calls: int
     seconds: float
     at_hand: Any
@@ -25,4 +28,5 @@ class Counts:
 class SmallProducts:
     counts: Any
     view: Any
+    def multiply_here(self, x: Any, ndim: int = 0) -> Any: ...
     def __matmul__(self, x: Any) -> Any: ...

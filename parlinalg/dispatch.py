@@ -15,7 +15,7 @@ import numpy as np
 
 from . import _kernels, _small
 from .backends._base import Backend
-from .backends._numpy import silently
+from .backends._numpy import SILENT
 from .errors import BackendUnavailable
 from .model import SMALLEST, Model, kind_of
 from .plan import MatvecPlan, SumPlan
@@ -68,7 +68,6 @@ KINDS = (  # in the order of `_small`
     ("sum", "rows"),
     ("sum", "other"),
 )
-BY_NUMPY = -1  # as there
 DTYPES = "?bBhHiIlLqQefdFD"
 
 _models: list[Model] = []  # one, or none so far
@@ -297,10 +296,6 @@ def _blas() -> Backend:
     return backend_class("numpy")(reports=False)  # type: ignore[call-arg]
 
 
-def _multiply_by_blas(A: Any, x: Any) -> Any:
-    return silently(np.dot, A, x)
-
-
 def kind_of_plan(plan: MatvecPlan | SumPlan, layout: str) -> str:
     """What `Model` calls it."""
     if isinstance(plan, SumPlan):
@@ -337,7 +332,7 @@ def _use(model: Model) -> None:
         for number, (operation, layout) in enumerate(KINDS):
             steps = model.steps(kind_of(operation, dtype, layout))
             ends = [int(min(step.nbytes, sys.maxsize)) for step in steps]
-            how = [BY_NUMPY if step.candidate.backend == "numpy" else step.candidate.workers for step in steps]
+            how = [_small.BY_NUMPY if step.candidate.backend == "numpy" else step.candidate.workers for step in steps]
             _small.take(dtype.num, number, ends, how, host_limit())
 
 
@@ -355,7 +350,7 @@ def _renew_lock() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it
-_small.serve(SMALLEST, _default, _NOTHING, _multiply_by_blas, np.vdot)
+_small.serve(SMALLEST, _default, _NOTHING, SILENT, np.vdot)
 
 
 def _why_not_openmp() -> str | None:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._small import Counts, SmallProducts
+from ._small import BY_NUMPY, Counts, SmallProducts
 from .backends._base import Resident
 from .dispatch import Choice
 from .distributed import DistributedArray
@@ -56,6 +56,7 @@ class Account(Counts):
         self._resident = place()
         self.seconds_placing = time.perf_counter() - start
         self.at_hand = self._resident.at_hand if not exact else None
+        self.how = BY_NUMPY if choice.backend.name == "numpy" else choice.workers
 
     @property
     def resident(self) -> Resident:
@@ -125,6 +126,9 @@ class Operator(SmallProducts):
         ClosedError
             After `close`.
         """
+        y = self.multiply_here(x, 1)
+        if y is not None:
+            return y
         if isinstance(x, DistributedArray):
             return self._product_of_parts("matvec", x, 1)
         if self._account.resident.takes(x):
@@ -152,6 +156,9 @@ class Operator(SmallProducts):
         -------
         ndarray or DistributedArray, shape (m, k)
         """
+        Y = self.multiply_here(X, 2)
+        if Y is not None:
+            return Y
         if isinstance(X, DistributedArray):
             return self._product_of_parts("matmat", X, 2)
         matrix = as_operand("matmat", "X", X)

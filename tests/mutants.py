@@ -155,7 +155,10 @@ MUTANTS = (
     Mutant("environment not set", "ext/environment.h", "    _mm_setcsr(0x1f80);\n", ""),
     Mutant("environment not restored", "ext/environment.h", "{ _mm_setcsr(saved); }", "{ (void)saved; }"),
     Mutant(
-        "short cut: dtype of sums ignored", "ext/_small.pyx", "dtype is None and out is None and keepdims", "keepdims"
+        "short cut: dtype of sums ignored",
+        "ext/small_sums.pxi",
+        "dtype is None and out is None and keepdims",
+        "keepdims",
     ),
     Mutant(
         "remainder rows dropped, as in the lecture", "parlinalg/split.py", "i * short + min(i, longer)", "i * short"

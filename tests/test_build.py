@@ -1,4 +1,4 @@
-"""Builds that differ: a compiler without OpenMP, and a build that is told to do without."""
+"""Builds of what a release contains, that differ: a compiler without OpenMP, and a build that is told to do without."""
 
 from __future__ import annotations
 
@@ -11,22 +11,36 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("ext", "parlinalg", "setup.py", "pyproject.toml")
+SOURCES = ("ext", "parlinalg", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 pytestmark = pytest.mark.timeout(300)  # a build of all kernels
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A copy of what is built, without what has been built."""
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a release contains; nothing that has been built is in it."""
+    checkout, target = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("sdist")
     ignore = shutil.ignore_patterns("*.so", "__pycache__", "_kernels.c", "_small.c")
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=ignore)
+            shutil.copytree(source, checkout / name, ignore=ignore)
         else:
-            shutil.copy(source, tmp_path / name)
-    return tmp_path
+            shutil.copy(source, checkout / name)
+    command = [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(target)]
+    subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+    (archive,) = target.iterdir()
+    return archive
+
+
+@pytest.fixture
+def tree(sdist: Path, tmp_path: Path) -> Path:
+    """It, unpacked."""
+    shutil.unpack_archive(sdist, tmp_path)
+    (tree,) = tmp_path.iterdir()
+    for generated in ("_kernels.c", "_small.c"):
+        (tree / "ext" / generated).unlink()
+    return tree
 
 
 def build(tree: Path, **environment: str) -> subprocess.CompletedProcess[str]:

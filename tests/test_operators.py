@@ -273,3 +273,36 @@ def test_scipy_takes_rectangles(backend: str) -> None:
     with operator(matrix, backend=backend) as op:
         solution = linalg.lsqr(linalg.aslinearoperator(op), np.ones(20), atol=1e-12, btol=1e-12)[0]
     np.testing.assert_allclose(solution, np.linalg.lstsq(matrix, np.ones(20))[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "c16", "c8", "f2", "i4", "?"])
+@pytest.mark.parametrize("n", [1, 16, 120, 600])
+@pytest.mark.parametrize("how", ["auto", "numpy", "openmp"])
+def test_the_short_cut_of_operators(how: str, n: int, dtype: str) -> None:
+    """Products of vectors and of matrices, of the matrix and its transpose, as the general way computes them."""
+    rng = np.random.default_rng(n)
+    backend: Any = NumPy(reports=False) if how == "numpy" else how
+    matrix = rng.integers(0, 3, (n, n)).astype(dtype)
+    X = rng.integers(0, 3, (n, 3)).astype(dtype)
+    with operator(matrix, backend=backend) as op:
+        for form, array in ((op, matrix), (op.T, matrix.T)):
+            before = op.stats().calls
+            for operand in (X, X[::-1], np.asfortranarray(X), X.astype(X.dtype.newbyteorder())):
+                expected = array @ operand  # small integers: exact in any order, but for float16
+                for found in (form @ operand, form.matmat(operand)):
+                    assert found.dtype == expected.dtype
+                    assert np.allclose(found, expected, rtol=0 if dtype != "f2" else 2e-3)
+                assert np.allclose(form @ operand[:, 1], expected[:, 1], rtol=0 if dtype != "f2" else 2e-3)
+                assert (form.matvec(operand[:, 1]) == form @ operand[:, 1]).all()
+            assert op.stats().calls - before == 4 * (3 + 3 + 1 + 1 + 1)
+    with pytest.raises(parlinalg.ClosedError):
+        op @ X
+
+
+def test_the_short_cut_reports_as_the_general_way() -> None:
+    large = np.full((200, 200), 1e308)
+    with np.errstate(all="raise"):
+        with operator(large) as op:
+            assert np.isinf(op @ large[0]).all()
+        with operator(large, backend="numpy") as op, pytest.raises(FloatingPointError, match="overflow"):
+            op @ large[0]

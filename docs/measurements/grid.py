@@ -40,6 +40,7 @@ QUICK_SIZES = (10, 1000, 10**5, 10**6, 10**7)
 NARROW = 16  # the short side of tall and wide matrices
 ROUNDS = 5
 BATCH = 0.002  # seconds that the calls of one measurement take together, at least
+WARMUP = 0.01  # of calls before they are counted: idle threads and processors need some milliseconds
 LONGEST_PAUSE = 0.3
 OPERATIONS = ("matvec", "psum", "vecdot")
 
@@ -244,15 +245,23 @@ def seconds_of(calls: dict[str, Call]) -> dict[str, float]:
     samples: dict[str, list[float]] = {name: [] for name in calls}
     numbers: dict[str, int] = {}
     for name, call in calls.items():
-        call()
-        once = timed(call, 1)
-        numbers[name] = max(1, int(BATCH / max(once, 1e-7)))
+        calls_within(WARMUP, call)
+        numbers[name] = calls_within(BATCH, call)
     for _ in range(ROUNDS):
         for name, call in calls.items():
             settle()
             timed(call, numbers[name])
             samples[name].append(timed(call, numbers[name]))
     return {name: median(of_one) for name, of_one in samples.items()}
+
+
+def calls_within(seconds: float, call: Call) -> int:
+    """How many begin in that time."""
+    number, end = 0, time.perf_counter() + seconds
+    while number == 0 or time.perf_counter() < end:
+        call()
+        number += 1
+    return number
 
 
 def timed(call: Call, number: int) -> float:

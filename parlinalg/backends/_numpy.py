@@ -14,7 +14,7 @@ from ..exact import report
 from ..products import write_products
 from ._base import Array, Backend, Resident
 
-__all__ = ["NumPy", "multiply_matrix", "silently"]
+__all__ = ["SILENT", "NumPy", "multiply_matrix", "silently"]
 
 MULTIPLICATIONS, LEAST_ROWS = 1 << 32, 256  # that BLAS does at a time: less than half a second
 BLOCK_BYTES = 1 << 20  # of A, cast or aligned at a time where NumPy cannot take it as it lies
@@ -22,13 +22,13 @@ BLOCK_BYTES = 1 << 20  # of A, cast or aligned at a time where NumPy cannot take
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_silent = Context()
-_silent.run(np.seterr, all="ignore")
+SILENT = Context()
+SILENT.run(np.seterr, all="ignore")
 
 
 def silently(function: Callable[P, R], /, *args: P.args, **options: P.kwargs) -> R:
     """Call it where NumPy reports nothing: entering a copy of a context costs less than `numpy.errstate`."""
-    return _silent.copy().run(function, *args, **options)
+    return SILENT.copy().run(function, *args, **options)
 
 
 class NumPy(Backend):
@@ -71,6 +71,7 @@ class ArrayInMemory(Resident):
 
     def __init__(self, A: Array, reports: bool = True) -> None:
         self.A = A
+        self.at_hand = None if reports else A
         self.reports = reports
 
     def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:

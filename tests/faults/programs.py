@@ -338,14 +338,13 @@ def threads(backend: str, fault: str = "") -> None:
     calls = 200 if backend not in ("mpi", "ipyparallel") else 20
     with pla.operator(A, backend=backend, exact=True) as op, ThreadPoolExecutor(8) as pool:
 
-        def compute(number: int, calls: int = calls) -> None:
+        def compute(number: int, calls: int = calls, after: Callable[[], Any] = int) -> None:
+            after()
             for i in range(calls):
                 check(backend)
                 assert (op @ X).tobytes() == _expected(fault, number * calls + i), "a product is wrong"
 
-        together = threading.Barrier(8)
-        list(pool.map(lambda _: together.wait(), range(8)))  # all of them are there
-        list(pool.map(compute, range(8), [10] * 8))
+        list(pool.map(compute, range(8), [10] * 8, [threading.Barrier(8).wait] * 8))  # on each thread
         before = psutil.Process().num_threads()
         list(pool.map(compute, range(8)))
         if fault == "threads":

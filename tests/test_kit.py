@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import Phase, settings
 
 from parlinalg import BackendUnavailable
 from parlinalg.backends import Backend, NumPy, Resident
@@ -188,6 +190,17 @@ def test_the_kit_passes_what_is_not_broken() -> None:
     check_backend(Named(), max_examples=10)
 
 
+@pytest.fixture
+def unshrunk() -> Iterator[None]:
+    """Whether the kit finds a mistake is the question, not how small an example there is of it."""
+    usual = settings.get_current_profile_name()
+    settings.register_profile("unshrunk", settings(), phases=[Phase.generate])
+    settings.load_profile("unshrunk")
+    yield
+    settings.load_profile(usual)
+
+
+@pytest.mark.usefixtures("unshrunk")
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
 def test_the_kit_catches(kind: type[Backend]) -> None:

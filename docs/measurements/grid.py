@@ -247,12 +247,18 @@ def seconds_of(calls: dict[str, Call]) -> dict[str, float]:
     for name, call in calls.items():
         calls_within(WARMUP, call)
         numbers[name] = calls_within(BATCH, call)
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
+    for round_ in range(ROUNDS):
+        for name, call in rotated(list(calls.items()), round_):
             settle()
             timed(call, numbers[name])
             samples[name].append(timed(call, numbers[name]))
     return {name: median(of_one) for name, of_one in samples.items()}
+
+
+def rotated(items: list[Any], by: int) -> list[Any]:
+    """Another one comes first each time."""
+    first = by % len(items)
+    return items[first:] + items[:first]
 
 
 def calls_within(seconds: float, call: Call) -> int:

@@ -208,3 +208,30 @@ def test_a_device_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _device_tuning.tuned_devices() == {}
     with pytest.raises(pla.BackendError, match="failed"):
         backend.device.copy_bandwidth()
+
+
+def test_memory_of_a_device_is_counted_over_all_that_stays_there() -> None:
+    backend, other = as_gpu(), as_gpu()
+    for one in (backend, other):
+        one.device.memory = one.device.largest = int(2.5 * A.nbytes)
+
+    def places(op: pla.Operator) -> bool:
+        require_close(op @ X, exact_matvec(A, X), "matvec")
+        return isinstance(op._account.resident._placements[A.dtype], Kept)  # type: ignore[attr-defined]
+
+    with pla.operator(A, backend=backend) as first, pla.operator(A, backend=other) as second:
+        assert places(first)
+        assert places(second)
+        assert other.room() == A.nbytes // 2
+        with pla.operator(A, backend=backend) as third:
+            assert not places(third)
+        with pytest.raises(MemoryError, match=f"bytes were asked for .* {A.nbytes // 2} are available"):
+            backend.device.empty(A.nbytes)
+        second.close()
+        with pla.operator(A, backend=backend) as third:
+            assert places(third)
+    backend.device.memory = backend.device.largest = 100 * A.nbytes
+    with pla.operator(A, backend=backend, exact=True) as op:
+        require_same_bits(op @ X, exact_matvec(A, X).rounded())
+        assert backend.room() == backend.device.memory - 2 * A.nbytes  # for other products, too
+    assert backend.room() == backend.device.memory

@@ -6,6 +6,8 @@ import os
 import threading
 import time
 import warnings
+import weakref
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +31,7 @@ WORTH_ASKING = 1 << 20  # bytes, from which on the host is asked how much is lef
 COPIED = 1 << 28  # bytes, to see how fast memory is
 MOST_RANGES = 1 << 16  # that a profile may ask for
 LOG = 2000  # characters of a build log that an error shows
+KEPT: defaultdict[int, dict[int, int]] = defaultdict(dict)  # bytes that stay on devices, by device and owner
 
 # How elements of a dtype are stored on a device, and added up there. Nothing that a caller passes gets into a source.
 REAL = {"LOAD(p, i)": "((p)[i])", "STORE(p, i, v)": "((p)[i] = (v))", "ZERO": "0", "ADD(a, b)": "((a) + (b))"}
@@ -138,6 +141,7 @@ class Device:
         self.key = f"{self.platform}, {self.name}, {chosen.driver_version}"
         self.settings = self._stored_settings() or Settings.of(chosen)
         self._programs: dict[tuple[tuple[str, ...], str], Any] = {}
+        self._kept = KEPT[chosen.int_ptr]
         self.trials: dict[tuple[str, int], bool] = {}  # of the folds: see _device_sums
         self._lock = threading.Lock()
         self._kernels = threading.local()  # a kernel holds its arguments, so no two threads may share one
@@ -240,10 +244,20 @@ class Device:
         self.require_memory(nbytes)
         return self._try(self.cl.Buffer, nbytes, self.cl.mem_flags.READ_WRITE, size=max(1, nbytes))
 
+    def room(self) -> int:
+        """Bytes that nothing of ours keeps; what others have there is not known."""
+        return self.memory - sum(list(self._kept.values()))
+
+    def count(self, owner: object, nbytes: int) -> None:
+        """Take so much as kept, on a device with memory of its own, until `owner` is gone."""
+        if not self.is_processor:
+            self._kept[id(owner)] = nbytes
+            weakref.finalize(owner, self._kept.pop, id(owner)).atexit = False
+
     def require_memory(self, nbytes: int) -> None:
         """Raise `MemoryError` where so much cannot be had: some drivers end the process instead, at the first use."""
         asks = self.is_processor and nbytes >= WORTH_ASKING
-        room = min(self.memory, host_room()) if asks else self.memory
+        room = min(self.memory, host_room()) if asks else self.room()
         if nbytes > min(room, self.largest):
             raise MemoryError(
                 f"opencl: {nbytes} bytes were asked for on {self.name!r}; a buffer can have {self.largest}, and "

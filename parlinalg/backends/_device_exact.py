@@ -19,7 +19,9 @@ __all__ = ["ExactMatrix"]
 
 WEIGHT = 8  # bytes: of each element that is sent, there is one more number, of which there are as many at most
 
-Pieces = list[tuple[Any, Rows]]
+
+class Pieces(list[tuple[Any, Rows]]):
+    """Of a matrix, in buffers that stay."""
 
 
 class ExactMatrix:
@@ -36,7 +38,7 @@ class ExactMatrix:
         self._A = A
         self._kept: dict[tuple[Any, ...], Pieces] = {}
         self._used: set[tuple[Any, ...]] = set()
-        self._room = device.memory // 2  # bytes that may be kept
+        self._room = device.room() // 2  # bytes that may be kept
 
     def write(self, x: Array, out: Array, *, transposed: bool) -> int:
         """Write ``A @ x`` or ``x @ A`` into `out`, each element rounded once; return the flags for `exact.report`.
@@ -89,11 +91,12 @@ class ExactMatrix:
         again = key in self._used or not self._device.is_processor or lies_ready(rows, dtype)
         self._used.add(key)
         nbytes = rows.size * dtype.itemsize
-        if not again or nbytes > self._room:
+        if not again or nbytes > min(self._room, self._device.room()):
             return found
         self._room -= nbytes
-        self._kept[key] = list(found)
-        return self._kept[key]
+        pieces = self._kept[key] = Pieces(found)
+        self._device.count(pieces, nbytes)
+        return pieces
 
     def close(self) -> None:
         """Free what was kept."""

@@ -191,11 +191,13 @@ def on_device(device: Device, A: Any, dtype: np.dtype, *, emulates: bool = False
         return Kept(device, dtype, [slice(0, A.shape[0])], [block])
     exponent = exponent_of(A, (-2, -1)) if emulates and dtype == np.float64 else None
     whole = A.size * dtype.itemsize
-    if device.is_processor or whole <= device.memory:
+    if device.is_processor or whole <= device.room():
         rows = list(_cut(A, dtype.itemsize, device.largest))
         ready = (_ready(A[..., one, :], dtype, exponent) for one in rows)
-        return Kept(device, dtype, rows, [Block.place(device, part, name) for part, name in ready], exponent)
-    room = min(device.largest, device.memory // (LANES + 1), SENT_AT_A_TIME)
+        kept = Kept(device, dtype, rows, [Block.place(device, part, name) for part, name in ready], exponent)
+        device.count(kept, whole)
+        return kept
+    room = min(device.largest, device.room() // (LANES + 1), SENT_AT_A_TIME)
     return Sent(device, dtype, list(_cut(A, dtype.itemsize, room)), A, exponent)
 
 

@@ -119,7 +119,7 @@ def lies_ready(a: Array, dtype: np.dtype) -> bool:
 
 def room_for(device: Device) -> int:
     """Bytes of an array that are worth a buffer at a time."""
-    return device.largest - ALIGNMENT if device.is_processor else min(device.largest, device.memory // 4)
+    return device.largest - ALIGNMENT if device.is_processor else min(device.largest, device.room() // 4)
 
 
 def _as_it_lies(a: Array, kept: int) -> Array:

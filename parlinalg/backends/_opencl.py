@@ -83,7 +83,7 @@ class OpenCL(Backend):
         return None if self.device.is_processor else self.device.copy_bandwidth()
 
     def room(self) -> float:
-        return inf if self.device.is_processor else self.device.memory
+        return inf if self.device.is_processor else self.device.room()
 
     def refuses(self, plan: MatvecPlan | SumPlan) -> str | None:
         if plan.dtype.char in "gG":
@@ -112,8 +112,9 @@ class OpenCL(Backend):
 class PlacedArray(Resident):
     """A matrix in the memory of a device; on a processor, where it lies.
 
-    Matrices that are larger than a buffer can be are kept in several; those that are larger than the memory of the
-    device stay with the caller, and are sent for each product, while the device computes with what came before.
+    Matrices that are larger than a buffer can be are kept in several; those that do not fit into what is left of the
+    device's memory stay with the caller, and are sent for each product, while the device computes with what came
+    before.
     """
 
     def __init__(self, device: Device, A: Any, *, emulates: bool = False) -> None:
@@ -173,7 +174,7 @@ class PlacedArray(Resident):
                 )
             if isinstance(placed, Kept) and placed.exponent is None:
                 return placed.multiply_there(x, transposed=transposed)
-        reason = "is larger than the device's memory" if isinstance(placed, Sent) else "is in pairs of float32"
+        reason = "does not fit into the device's memory" if isinstance(placed, Sent) else "is in pairs of float32"
         raise TypeError(f"matvec: the matrix {reason}, and its product needs an array of NumPy: pass x.get()")
 
     def close(self) -> None:

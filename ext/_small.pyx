@@ -49,13 +49,15 @@ cdef struct Step:
 
 cdef Step steps[DTYPES][KINDS][MOST_STEPS]
 cdef int host_limit = 1                        # threads that this host gives to a process
-cdef object silent = None, dot_by_numpy = None   # a context in which NumPy reports nothing
+cdef object silent = None   # a context in which NumPy reports nothing
+cdef object dot_by_numpy = None, matvec_by_numpy = None
 cdef Py_ssize_t SMALL_VECTOR = 1 << 14         # bytes, which our kernel adds up before BLAS has begun
 cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on the general way, and threads, are worth it
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
 cdef object nothing_chosen = None
 cdef object zero = 0
 cdef int EVERY = MAX_DIMS   # stands for all axes
+cdef Py_ssize_t LONG_RESULT = 100000     # elements
 cdef Py_ssize_t LET_OTHERS_RUN = 30000   # elements that take some microseconds: the GIL is released from then on
 
 cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
@@ -64,10 +66,11 @@ cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
 threads_now()   # so that it knows what OpenMP had at first
 
 
-def serve(Py_ssize_t nbytes, variable, default, context, dots_by_numpy):
+def serve(Py_ssize_t nbytes, variable, default, context, dots_by_numpy, matvecs_by_numpy):
     """Take products and sums of fewer bytes, on one thread, where the context variable has its default."""
-    global chosen, nothing_chosen, silent, dot_by_numpy
-    chosen, nothing_chosen, silent, dot_by_numpy = variable, default, context, dots_by_numpy
+    global chosen, nothing_chosen, silent, dot_by_numpy, matvec_by_numpy
+    chosen, nothing_chosen, silent = variable, default, context
+    dot_by_numpy, matvec_by_numpy = dots_by_numpy, matvecs_by_numpy
     cdef int dtype, kind
     for dtype in range(DTYPES):
         for kind in range(KINDS):
@@ -119,7 +122,9 @@ cdef object multiply_by_numpy(cnp.ndarray a, cnp.ndarray b):
     context = PyContext_Copy(silent)
     PyContext_Enter(context)
     try:
-        return cnp.PyArray_MatrixProduct(a, b)
+        if cnp.PyArray_DIM(a, 0) < LONG_RESULT:
+            return cnp.PyArray_MatrixProduct(a, b)
+        return matvec_by_numpy(a, b)   # which does not fill the result with zeros first
     finally:
         PyContext_Exit(context)
 
@@ -143,7 +148,7 @@ cdef object product_by(int how, cnp.ndarray a, cnp.ndarray b, Matrix A, Matrix x
     cdef cnp.npy_intp m = A.m
     cdef cnp.ndarray result = cnp.PyArray_EMPTY(1, &m, cnp.PyArray_TYPE(a), 0)
     cdef Matrix y = matrix_of(result, True)
-    if A.dtype == BOOL and how > 1 and A.m <= FEW_ROWS and first_columns_suffice(A, x, y):
+    if A.dtype == BOOL and A.m * A.n >= LET_OTHERS_RUN and A.m <= FEW_ROWS and first_columns_suffice(A, x, y):
         return result
     if how > 1 or A.m * A.n >= LET_SIGNALS_COME:
         multiply_by_threads(a, b, result, how)

@@ -16,6 +16,7 @@ def serve(
     default: object,
     context: Context,
     dots_by_numpy: Callable[[Any, Any], Any],
+    matvecs_by_numpy: Callable[[Any, Any], Any],
 ) -> None: ...
 def take(number: int, kind: int, ends: list[int], how: list[int], threads: int) -> None: ...
 

@@ -350,7 +350,7 @@ def _renew_lock() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it
-_small.serve(SMALLEST, _default, _NOTHING, SILENT, np.vdot)
+_small.serve(SMALLEST, _default, _NOTHING, SILENT, np.vdot, np.matvec)
 
 
 def _why_not_openmp() -> str | None:

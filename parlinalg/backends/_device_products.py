@@ -16,6 +16,7 @@ __all__ = ["Block", "Pending", "PendingShares"]
 
 FEW_ROWS, LONG, SHORTEST = 64, 1 << 16, 1 << 13  # rows, and elements of one, and of its share
 PORTION = 1 << 15  # bytes
+SHORT = 16  # elements of a row that are too few for vectors
 ROUNDED = ("float16", PAIRS)  # dtypes whose parts could not be added up without another rounding
 VECTORS = ("float32", "float64", "int64", "uint64", "int32", "uint32")  # that processors add up in vectors
 Index = tuple[int, ...]
@@ -200,7 +201,7 @@ class Block:
         if device.is_processor:
             group, most = 1, settings.ranges_per_unit * device.units
             name, groups = "rows_in_order", min(m, most)
-            if self.dtype in VECTORS and column == 1:
+            if self.dtype in VECTORS and column == 1 and n >= SHORT:
                 name, strides = "contiguous_rows_in_order", (row,)
             elif self.dtype in VECTORS and row == 1:
                 name, strides = "contiguous_columns_in_order", (column,)

@@ -17,7 +17,7 @@ from ranked import on_ranks
 
 RANKS = Path(__file__).parent / "ranks"
 EXAMPLES_FOLDER = Path(__file__).parents[1] / "docs" / "examples"
-EXAMPLES = {1: "few", 2: "some", 3: "some", 5: "few"}  # 5 ranks on 2 processors take turns
+EXAMPLES = {1: "few", 2: "some", 3: "few", 5: "few"}  # more ranks than 2 processors take turns
 
 if backend_class("mpi").why_not() is not None:
     pytest.skip(f"backend 'mpi' cannot run here: {backend_class('mpi').why_not()}", allow_module_level=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -317,9 +319,40 @@ def test_a_cluster_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Any, **options: Any) -> Any:
         raise TimeoutError("too late")
 
-    monkeypatch.setattr(ipyparallel.Cluster, "start_and_connect_sync", refuse, raising=False)
+    monkeypatch.setattr(ipyparallel.Cluster, "start_cluster_sync", refuse, raising=False)
     with IPyParallel() as backend, pytest.raises(pla.BackendError, match="could not start: too late"):
         pla.psum(A, backend=backend)
+
+
+@pytest.mark.parametrize("where", ["Cluster.start_cluster_sync", "Client.wait_for_engines"])
+@pytest.mark.usefixtures("cluster")
+def test_nothing_is_left_of_a_start_that_is_interrupted(
+    where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupt(*arguments: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    gc.collect()
+    process = psutil.Process()
+    descriptors, threads = process.num_fds(), process.num_threads()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(f"ipyparallel.{where}", interrupt, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        OwnCluster(1)
+    gc.collect()
+    assert process.num_fds() <= descriptors
+    assert process.num_threads() <= threads
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_ends_although_what_watches_it_was_killed() -> None:
+    started = OwnCluster(1)
+    (watch,) = [child for child in psutil.Process().children() if started.folder in child.cmdline()]
+    watch.kill()
+    assert members(started.folder)
+    started.close()
+    assert members(started.folder) == []
+    assert not os.path.exists(started.folder)
 
 
 def test_a_forked_child_connects_anew(backend: IPyParallel) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BackendError
 from ..workers import cpu_count
+from ._launch import interrupts_held
 
 if TYPE_CHECKING:
     import ipyparallel
@@ -67,11 +68,11 @@ class OwnCluster:
         import ipyparallel
 
         self.engines = engines  # that were started, whether they live or not
-        self.folder = tempfile.mkdtemp(prefix="parlinalg-engines-")  # of this user only, as are its keys
-        self._watch = subprocess.Popen(
-            [sys.executable, "-c", WATCH, self.folder], stdin=subprocess.PIPE, start_new_session=True
-        )
-        self._finalizer = weakref.finalize(self, end, self._watch, os.getpid())
+        with interrupts_held():
+            self.folder = tempfile.mkdtemp(prefix="parlinalg-engines-")  # of this user only, as are its keys
+            command = [sys.executable, "-c", WATCH, self.folder]
+            watch = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+            self._finalizer = weakref.finalize(self, end, watch, os.getpid())
         try:
             self._cluster = ipyparallel.Cluster(
                 n=engines,
@@ -83,11 +84,13 @@ class OwnCluster:
                 log_level=logging.CRITICAL,
                 shutdown_atexit=False,  # `end` does it
             )
-            self.client: ipyparallel.Client = self._cluster.start_and_connect_sync()
+            self._cluster.start_cluster_sync()
+            with interrupts_held():  # nobody could close a client that is half made, nor its sockets and thread
+                self.client: ipyparallel.Client = self._cluster.connect_client_sync()
             self.client.session.digest_history_size = REMEMBERED
             self.client.wait_for_engines(engines, timeout=SECONDS_TO_START, interactive=False)
         except BaseException as error:
-            self._finalizer()
+            self.close()
             if isinstance(error, Exception):
                 raise BackendError(f"ipyparallel: a cluster of {engines} engines could not start: {error}") from error
             raise
@@ -101,8 +104,12 @@ class OwnCluster:
 
     def close(self) -> None:
         """End it. May be called again."""
-        self.client.close(linger=0)
-        self._finalizer()
+        try:
+            if hasattr(self, "client"):  # it has started
+                with interrupts_held():
+                    self.client.close(linger=0)
+        finally:
+            self._finalizer()
 
 
 def end(watch: subprocess.Popen[bytes], owner: int) -> None:
@@ -112,4 +119,5 @@ def end(watch: subprocess.Popen[bytes], owner: int) -> None:
         return
     assert watch.stdin is not None
     watch.stdin.close()
-    watch.wait()
+    if watch.wait() != 0:  # it was killed, and another one has to do its work
+        subprocess.run(watch.args, stdin=subprocess.DEVNULL, start_new_session=True, check=False)

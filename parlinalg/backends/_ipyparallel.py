@@ -139,15 +139,18 @@ class EngineTeam(SharingTeam):
     def close(self) -> None:
         self.require_own()
         with self._lock:
-            if self._own is not None:
-                self._own.close()
-            elif self._client is not None:
-                for engine in self._engines.values():
-                    engine.dismiss()
-                if self._given is None:
-                    self._client.close()
-            self._reset()
+            self._let_go()
             self.renew()
+
+    def _let_go(self) -> None:
+        if self._own is not None:
+            self._own.close()
+        elif self._client is not None:
+            for engine in self._engines.values():
+                engine.dismiss()
+            if self._given is None:
+                self._client.close()
+        self._reset()
 
     def after_fork(self) -> None:
         # The connections are the parent's: nothing may use them, nor close them.
@@ -168,7 +171,7 @@ class EngineTeam(SharingTeam):
             self._own.add(wanted - self._own.engines)
         ids = self.ids()
         if not ids:
-            self._reset()
+            self._let_go()
             raise BackendError("ipyparallel: no engine is left in the cluster; start some, or make a new client")
         for gone in set(self._engines) - set(ids):
             del self._engines[gone]

@@ -50,7 +50,10 @@ def resident() -> dict[int, int]:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    return "parlinalg.backends._worker" in process.cmdline()
+    try:
+        return "parlinalg.backends._worker" in process.cmdline()
+    except psutil.Error:  # it has ended
+        return False
 
 
 def call(backend: str, seeded: str) -> None:

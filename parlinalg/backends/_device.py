@@ -43,6 +43,13 @@ COMPLEX = REAL | {
 HALF = {"LOAD(p, i)": "vload_half(i, p)", "STORE(p, i, v)": "vstore_half_rte(v, i, p)"}
 FOUR = {"WIDTH": "4", "VLOAD": "vload4", "STOREV": "vstore4"}
 EIGHT = {"WIDTH": "8", "VLOAD": "vload8", "STOREV": "vstore8"}
+# Of 512 bits, for Intel's runtime: with other drivers they change calling conventions, and compilers have crashed.
+WIDE: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "float64": {**EIGHT, "VECTOR": "double8"},
+        "float32": {"WIDTH": "16", "VLOAD": "vload16", "STOREV": "vstore16", "VECTOR": "float16"},
+    }
+)
 BOOL = {
     "LOAD(p, i)": "((uchar)((p)[i] != 0))",
     "ADD(a, b)": "((a) | (b))",
@@ -136,6 +143,7 @@ class Device:
             self.queue = queue if _keeps_order(queue) else pyopencl.CommandQueue(self.context, chosen)
         self.is_processor = bool(chosen.type & pyopencl.device_type.CPU)
         self.has_float64 = has_float64(chosen)
+        self._has_wide_vectors = self.platform == "Intel(R) OpenCL" and chosen.native_vector_width_float >= 16
         self.units = int(chosen.max_compute_units)
         self.largest = int(chosen.max_mem_alloc_size)  # bytes of a buffer
         self.key = f"{self.platform}, {self.name}, {chosen.driver_version}"
@@ -182,7 +190,8 @@ class Device:
         """A new kernel of products.cl."""
         name = f"u{dtype}" if dtype.startswith("int") else dtype  # both wrap around alike
         sources = ("pairs", "products") if name == PAIRS else ("products",)
-        return self.cl.Kernel(self._program(sources, name, PRODUCTS[name]), kernel)
+        macros = {**PRODUCTS[name], **(WIDE.get(name, {}) if self._has_wide_vectors else {})}
+        return self.cl.Kernel(self._program(sources, name, macros), kernel)
 
     def sums(self, dtype: np.dtype, digits: int, bias: int, *, by_folds: bool) -> Any:
         """The kernel of sums.cl, for floats, or, where states have the digits of products, for these."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .backends._base import Backend
+from .backends._base import Backend, DeviceResident
 from .dispatch import asked_for, count_workers
 from .errors import BackendUnavailable
 from .exact import round_states
@@ -91,7 +91,7 @@ def multiply_there(
     if out is not None:
         check_out(function, out, plan.shape, plan.dtype)
     with used.place(A if is_there(A) else as_operand(function, "A", A), 1) as resident:
-        if is_there(x):
+        if isinstance(resident, DeviceResident) and resident.takes(x):
             return resident.multiply_there(x, transposed)
         result = np.empty(plan.shape, plan.dtype)
         options = {"exact": True} if plan.exact else {}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._small import BY_NUMPY, Counts, SmallProducts
-from .backends._base import Resident
+from .backends._base import DeviceResident, Resident
 from .dispatch import Choice
 from .distributed import DistributedArray
 from .errors import BackendUnavailable, ClosedError
@@ -131,8 +131,9 @@ class Operator(SmallProducts):
             return y
         if isinstance(x, DistributedArray):
             return self._product_of_parts("matvec", x, 1)
-        if self._account.resident.takes(x):
-            return self._product_there(x)
+        device = self._on_device(x)
+        if device is not None:
+            return self._product_there(device, x)
         vector = as_operand("matvec", "x", x)
         column = vector.shape == (self.shape[1], 1)
         plan = self._plan(vector.shape[:1] if column else vector.shape, vector.dtype)
@@ -187,7 +188,7 @@ class Operator(SmallProducts):
         """``self @ other``, where `SmallProducts` has no short cut for it."""
         if isinstance(other, DistributedArray):
             return self.matmat(other) if other.ndim == 2 else self.matvec(other)
-        if self._account.resident.takes(other):
+        if self._on_device(other) is not None:
             return self.matvec(other)
         array = _at_most_matrix("the right operand", other)
         return self.matmat(array) if array.ndim == 2 else self.matvec(array)
@@ -253,7 +254,12 @@ class Operator(SmallProducts):
         (self._multiply if ndim == 1 else self._multiply_matrix)(placed, x.local, out)
         return x.like(out, wanted)
 
-    def _product_there(self, x: Any) -> Any:
+    def _on_device(self, x: object) -> DeviceResident | None:
+        """The matrix, if it and `x` are in the memory of a device."""
+        resident = self._account.resident
+        return resident if isinstance(resident, DeviceResident) and resident.takes(x) else None
+
+    def _product_there(self, placed: DeviceResident, x: Any) -> Any:
         """With a vector in the memory of the device, where the result stays."""
         if x.shape != (self.shape[1],):
             raise ValueError(f"matvec: x has shape {x.shape}; the operator has shape {self.shape}")
@@ -263,7 +269,7 @@ class Operator(SmallProducts):
             what = "the conjugate" if conjugates else "exact=True" if plan.exact else f"a product of dtype {plan.dtype}"
             raise TypeError(f"matvec: x is an array of {x.dtype} on a device; {what} needs one of NumPy: pass x.get()")
         start = time.perf_counter()
-        y = self._account.resident.multiply_there(x, self._form in ("A.T", "A.H"))
+        y = placed.multiply_there(x, self._form in ("A.T", "A.H"))
         self._count(start, 1)
         return y
 

@@ -20,7 +20,7 @@ from ..split import pieces
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["Backend", "DistributedResident", "Resident"]
+__all__ = ["Backend", "DeviceResident", "DistributedResident", "Resident"]
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -62,6 +62,20 @@ class Resident(ABC):
         for column in range(X.shape[1]):
             self.matvec(X[:, column], out[:, column], exact=exact)
 
+    def close(self) -> None:  # noqa: B027  a backend that holds nothing has nothing to free
+        """Free the memory. May be called again."""
+
+    def __enter__(self) -> Resident:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+
+class DeviceResident(Resident):
+    """A matrix in the memory of a device, with products of arrays that lie there, too."""
+
+    @abstractmethod
     def takes(self, x: object) -> bool:
         """Whether `x` is an array in the memory of a device, with which `multiply_there` computes.
 
@@ -73,8 +87,8 @@ class Resident(ABC):
         -------
         bool
         """
-        return False
 
+    @abstractmethod
     def multiply_there(self, x: Any, transposed: bool) -> Any:
         """``A @ x``, or ``A.T @ x``, in the memory where `x` is.
 
@@ -89,16 +103,6 @@ class Resident(ABC):
         array
             Of the kind of `x`; it may be returned before it is computed.
         """
-        raise NotImplementedError
-
-    def close(self) -> None:  # noqa: B027  a backend that holds nothing has nothing to free
-        """Free the memory. May be called again."""
-
-    def __enter__(self) -> Resident:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
-        self.close()
 
 
 class DistributedResident(Resident):

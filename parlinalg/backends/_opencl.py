@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..exact import report
 from ..operands import is_there
 from ..plan import MatvecPlan, SumPlan
-from ._base import Array, Backend, Resident
+from ._base import Array, Backend, DeviceResident, Resident
 from ._device import Device
 from ._device_choice import find, require_queue
 from ._device_exact import ExactMatrix
@@ -109,7 +109,7 @@ class OpenCL(Backend):
             return states_there(self.device, a, kept) if is_there(a) else states_of(self.device, a, kept)
 
 
-class PlacedArray(Resident):
+class PlacedArray(DeviceResident):
     """A matrix in the memory of a device; on a processor, where it lies.
 
     Matrices that are larger than a buffer can be are kept in several; those that do not fit into what is left of the

@@ -102,6 +102,7 @@ class Operator(SmallProducts):
         self._form = form  # "A", "A.T", "A.H" or "conj(A)"
         self.shape = shape
         self.dtype = dtype
+        self._dtype_there: np.dtype | None = None  # of vectors on a device that were found to fit
 
     ndim = 2
 
@@ -261,6 +262,16 @@ class Operator(SmallProducts):
 
     def _product_there(self, placed: DeviceResident, x: Any) -> Any:
         """With a vector in the memory of the device, where the result stays."""
+        if x.dtype is not self._dtype_there or x.shape != (self.shape[1],):
+            self._require_there(x)
+            self._dtype_there = x.dtype
+        start = time.perf_counter()
+        y = placed.multiply_there(x, self._form in ("A.T", "A.H"))
+        self._count(start, 1)
+        return y
+
+    def _require_there(self, x: Any) -> None:
+        """Raise where such a vector cannot be multiplied on the device."""
         if x.shape != (self.shape[1],):
             raise ValueError(f"matvec: x has shape {x.shape}; the operator has shape {self.shape}")
         plan = self._plan(x.shape, x.dtype)
@@ -268,10 +279,6 @@ class Operator(SmallProducts):
         if plan.dtype != x.dtype or plan.exact or conjugates:
             what = "the conjugate" if conjugates else "exact=True" if plan.exact else f"a product of dtype {plan.dtype}"
             raise TypeError(f"matvec: x is an array of {x.dtype} on a device; {what} needs one of NumPy: pass x.get()")
-        start = time.perf_counter()
-        y = placed.multiply_there(x, self._form in ("A.T", "A.H"))
-        self._count(start, 1)
-        return y
 
     def _multiply_matrix(self, resident: Resident, X: Array, out: Array) -> None:
         if self._form != "A":

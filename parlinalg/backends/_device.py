@@ -8,10 +8,10 @@ import time
 import warnings
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,6 +120,27 @@ def _power_of_two(most: int) -> int:
     return 1 << (max(1, int(most)).bit_length() - 1)
 
 
+class _Usable:
+    """What `Device.usable` returns: one for all calls, since each of them counts in a small product."""
+
+    def __init__(self, name: str, memory: int) -> None:
+        import pyopencl
+
+        self._name = name
+        self._memory = memory
+        self._errors = pyopencl.MemoryError, pyopencl.Error
+
+    def __enter__(self) -> None:
+        FORKED.require()
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        no_memory, failed = self._errors
+        if isinstance(error, failed) and not isinstance(error, no_memory):
+            raise BackendError(f"opencl: {self._name} failed: {error}") from error
+        if isinstance(error, no_memory):
+            raise MemoryError(f"opencl: {self._name}, which has {self._memory} bytes: {error}") from error  # noqa: TRY004
+
+
 class Device:
     """A device, with a context, a queue, and the programs that were built for it.
 
@@ -138,6 +159,7 @@ class Device:
         self.name = chosen.name.strip()
         self.platform = chosen.platform.name.strip()
         self.memory = int(chosen.global_mem_size)
+        self._usable = _Usable(f"{self.name!r}", self.memory)
         with self.usable():
             self.context = pyopencl.Context([chosen]) if queue is None else queue.context
             self.queue = queue if _keeps_order(queue) else pyopencl.CommandQueue(self.context, chosen)
@@ -167,9 +189,8 @@ class Device:
         possible = least > 0 and settings.rows_side_by_side <= settings.group <= most and max(settings) <= MOST_RANGES
         return settings if powers and possible else None
 
-    @contextmanager
-    def usable(self) -> Iterator[None]:
-        """Raise what belongs to it where the device fails.
+    def usable(self) -> _Usable:
+        """A context in which what belongs to it is raised where the device fails.
 
         Raises
         ------
@@ -178,13 +199,7 @@ class Device:
         MemoryError, BackendError
             What the driver says, in words of ours.
         """
-        FORKED.require()
-        try:
-            yield
-        except self.cl.MemoryError as error:
-            raise MemoryError(f"opencl: {self.name!r}, which has {self.memory} bytes: {error}") from error
-        except self.cl.Error as error:
-            raise BackendError(f"opencl: {self.name!r} failed: {error}") from error
+        return self._usable
 
     def products(self, dtype: str, kernel: str) -> Any:
         """A new kernel of products.cl."""

@@ -115,32 +115,40 @@ class Kept(Matrix):
         device = self.device
         self._runs_on = device.is_processor and isinstance(self.blocks[0].used, np.ndarray)
         vector = x if x.strides == (x.dtype.itemsize,) and not x.offset else device.copy_there(x)
-        blocks = [block.transpose() for block in self.blocks] if transposed else self.blocks
-        length = blocks[0].shape[-2] if transposed else sum(block.shape[-2] for block in blocks)
         if transposed not in self._like:
-            self._like[transposed] = pyopencl.array.empty(device.queue, length, self.dtype)
+            shape = sum(block.shape[-2] for block in self.blocks), self.blocks[0].shape[-1]
+            self._like[transposed] = pyopencl.array.empty(device.queue, shape[transposed], self.dtype)
         y = pyopencl.array.empty_like(self._like[transposed])
         if y.size == 0:
             return y
-        if len(blocks) == 1:
-            y.add_event(blocks[0].launch(device.queue, vector.data, y.data, wait_for=vector.events))
+        if len(self.blocks) == 1:
+            block = self.blocks[0].transpose() if transposed else self.blocks[0]
+            y.add_event(block.launch(device.queue, vector.data, y.data, wait_for=vector.events))
             return y
-        parts = pyopencl.array.empty(device.queue, (len(blocks), length), x.dtype) if transposed else y
+        self._multiply_blocks(vector, y, transposed)
+        return y
+
+    def _multiply_blocks(self, vector: Any, y: Any, transposed: bool) -> None:
+        """The same, where the matrix is in several."""
+        import pyopencl.array
+
+        device, length = self.device, y.shape[0]
+        blocks = [block.transpose() for block in self.blocks] if transposed else self.blocks
+        parts = pyopencl.array.empty(device.queue, (len(blocks), length), self.dtype) if transposed else y
         for number, (rows, block) in enumerate(zip(self.rows, blocks, strict=True)):
             own = vector[rows].copy(queue=device.queue) if transposed else vector
-            part = device.empty(block.shape[-2] * x.dtype.itemsize)
+            part = device.empty(block.shape[-2] * self.dtype.itemsize)
             done = block.launch(device.queue, own.data, part, wait_for=vector.events + own.events)
-            first = (number * length if transposed else rows.start) * x.dtype.itemsize
+            first = (number * length if transposed else rows.start) * self.dtype.itemsize
             parts.add_event(
                 device.cl.enqueue_copy(
                     device.queue, parts.data, part, byte_count=part.size, dst_offset=first, wait_for=[done]
                 )
             )
         if transposed:
-            ones = pyopencl.array.to_device(device.queue, np.ones(len(blocks), x.dtype))
+            ones = pyopencl.array.to_device(device.queue, np.ones(len(blocks), self.dtype))
             adds = Block(device, parts.data, 0, (1, length), (length, len(blocks)), self.dtype.name)
             y.add_event(adds.launch(device.queue, ones.data, y.data, wait_for=parts.events))
-        return y
 
     def close(self) -> None:
         if self._runs_on and not FORKED.is_foreign():  # in a forked process, that would wait forever

@@ -170,13 +170,15 @@ class Block:
         """Queue the kernel, for one matrix, or for those of a batch, with these starts; return its event."""
         own = self._launches
         if not hasattr(own, "launch"):
-            own.launch, own.starts = self._prepare(), None
+            own.launch, own.starts, own.x_start = self._prepare(), None, None
         launch: _Launch = own.launch
         if starts is not None or own.starts is not None:
             own.starts = None if starts is None else self.device.buffer(starts)
             launch.kernel.set_arg(1, own.starts or self._first)
+        if x_start != own.x_start:
+            launch.kernel.set_arg(launch.x + 1, np.int64(x_start))
+            own.x_start = x_start
         launch.kernel.set_arg(launch.x, x)
-        launch.kernel.set_arg(launch.x + 1, np.int64(x_start))
         launch.kernel.set_arg(launch.x + 2, y)
         size = launch.size(1 if starts is None else len(starts))
         return self.device.cl.enqueue_nd_range_kernel(queue, launch.kernel, size, (1, launch.group), wait_for=wait_for)

@@ -12,11 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
+from ._driver_threads import spread, threads
+
 __all__ = ["REMEDY", "broken", "missing", "register"]
 
 VARIABLE = "OCL_ICD_VENDORS"  # a folder or a file .icd, where OpenCL's loader looks for drivers; it reads it once
 SYSTEM = Path("/etc/OpenCL/vendors")  # where it looks otherwise
 WHEEL, LIBRARY = "intel-opencl-rt", "libintelocl.so"  # which does not register itself
+POCL = "Portable Computing Language"
 CACHE = Path("/etc/ld.so.cache")  # the names of the libraries that the system finds
 REMEDY = 'Install a driver, or PoCL: pip install "parlinalg[opencl]"'
 
@@ -24,7 +27,7 @@ _REGISTERING = Lock()
 
 
 def register() -> None:
-    """Let OpenCL's loader find Intel's driver too, unless the user has said where to look.
+    """Let OpenCL's loader find Intel's driver too, unless the user has said where to look; and load the drivers.
 
     Must be called before OpenCL is used.
     """
@@ -34,16 +37,29 @@ def register() -> None:
 
 @cache
 def _register() -> None:
-    """Show the loader a folder with a file that names Intel's library where it is, and with those of the system.
-
-    The driver's own file in the wheel names a folder that is nowhere. The loader reads ours once, in the first call.
-    Then it is gone, and so is the variable, which other processes would inherit.
-    """
+    """PoCL starts its threads when it is loaded."""
+    before = threads()
     library = _library()
-    if os.environ.get(VARIABLE) or library is None:
-        return
+    names = _load() if os.environ.get(VARIABLE) or library is None else _load_with(library)
+    if POCL in names:
+        spread(threads() - before)
+
+
+def _load() -> list[str]:
+    """Make the loader load what is registered, which it does once; return the names of the platforms."""
     import pyopencl
 
+    with suppress(pyopencl.Error):  # who asks for devices is told
+        return [platform.name for platform in pyopencl.get_platforms()]
+    return []
+
+
+def _load_with(library: Path) -> list[str]:
+    """The same from a folder with a file that names Intel's library where it is, and with those of the system.
+
+    The driver's own file in the wheel names a folder that is nowhere. Once the loader has read ours it is gone, and so
+    is the variable, which other processes would inherit.
+    """
     with tempfile.TemporaryDirectory(prefix="parlinalg-opencl-") as folder:
         Path(folder, "intel.icd").write_text(f"{library}\n", encoding="utf-8")
         for other in SYSTEM.glob("*.icd") if SYSTEM.is_dir() else ():
@@ -51,8 +67,7 @@ def _register() -> None:
         before = os.environ.get(VARIABLE)
         os.environ[VARIABLE] = folder
         try:
-            with suppress(pyopencl.Error):  # who asks for devices is told
-                pyopencl.get_platforms()
+            return _load()
         finally:
             del os.environ[VARIABLE]
             if before is not None:

@@ -5,12 +5,13 @@ all elements, in calls that say nothing else; every other call goes the general 
 """
 
 import functools
+import os
 
 cimport numpy as cnp
 
 from cpython.contextvars cimport get_value
+from cpython.dict cimport PyDict_Contains
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from libc.stdlib cimport getenv
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -55,6 +56,7 @@ cdef Py_ssize_t SMALL_VECTOR = 1 << 14         # bytes, which our kernel adds up
 cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on the general way, and threads, are worth it
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
 cdef object nothing_chosen = None
+cdef bint anyone_chose = False   # in any context: the variable need not be read before
 cdef object zero = 0
 cdef int EVERY = MAX_DIMS   # stands for all axes
 cdef Py_ssize_t LONG_RESULT = 100000     # elements
@@ -62,6 +64,11 @@ cdef Py_ssize_t LET_OTHERS_RUN = 30000   # elements that take some microseconds:
 
 cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
 
+
+# The dict below os.environ: to ask that, or the C library, takes a good part of a small product's time.
+cdef dict variables = os.environ._data
+cdef object backend_variable = os.environ.encodekey("PARLINALG_BACKEND")
+cdef object workers_variable = os.environ.encodekey("PARLINALG_WORKERS")
 
 threads_now()   # so that it knows what OpenMP had at first
 
@@ -92,6 +99,12 @@ def take(int number, int kind, list ends, list how, int threads):
         steps[dtype][kind][MOST_STEPS - 1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
 
 
+def note_choice():
+    """From now on, see whether the context variable has another value than its default."""
+    global anyone_chose
+    anyone_chose = True
+
+
 cdef int how_to_compute(int dtype, int kind, Py_ssize_t nbytes) except? -2:
     """What the steps say; at most as many threads as there may be now, and one where they come late."""
     cdef int k = 0
@@ -110,11 +123,11 @@ cdef int layout_of(cnp.ndarray a, const Matrix *A) noexcept:
     return ROWS if A.cs == size or A.n == 1 else COLUMNS if A.rs == size else OTHER
 
 
-cdef bint is_auto():
+cdef bint is_auto() except -1:
     """Whether nobody has chosen a backend or a number of workers."""
-    if get_value(chosen) is not nothing_chosen:
+    if anyone_chose and get_value(chosen) is not nothing_chosen:
         return False
-    return getenv("PARLINALG_BACKEND") == NULL and getenv("PARLINALG_WORKERS") == NULL
+    return not (PyDict_Contains(variables, backend_variable) or PyDict_Contains(variables, workers_variable))
 
 
 cdef object multiply_by_numpy(cnp.ndarray a, cnp.ndarray b):
@@ -146,7 +159,7 @@ cdef object product_by(int how, cnp.ndarray a, cnp.ndarray b, Matrix A, Matrix x
     if how == BY_NUMPY:
         return multiply_by_numpy(a, b)
     cdef cnp.npy_intp m = A.m
-    cdef cnp.ndarray result = cnp.PyArray_EMPTY(1, &m, cnp.PyArray_TYPE(a), 0)
+    cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &m, cnp.PyArray_TYPE(a))
     cdef Matrix y = matrix_of(result, True)
     if A.dtype == BOOL and A.m * A.n >= LET_OTHERS_RUN and A.m <= FEW_ROWS and first_columns_suffice(A, x, y):
         return result

@@ -189,9 +189,22 @@ void block_accumulate(const Matrix *A_, const Matrix *x_, int loop, void *sums) 
 
 void block_store(const void *sums, const Matrix *y) { narrow(y->m, sums, y->dtype, (char *)y->data, y->rs); }
 
+/* Whether nothing has to be turned round, converted or taken apart: most calls with small matrices. */
+static int is_plain(const Matrix *A, const Matrix *x, const Matrix *y, int acc, ptrdiff_t size) {
+    const uintptr_t places = (uintptr_t)A->data | (uintptr_t)A->rs | (uintptr_t)x->data | (uintptr_t)y->data;
+    return A->dtype == acc && x->dtype == acc && y->dtype == acc && A->cs == size && x->rs == size && y->rs == size &&
+           !(A->swapped | x->swapped | y->swapped) && (places & (uintptr_t)(size - 1)) == 0 && acc != BOOL && !is_complex(acc);
+}
+
 void block_matvec(const Matrix *A_, const Matrix *x_, const Matrix *y_) {
     const int loop = y_->dtype, acc = accumulator(loop);
-    const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = SUMS_BYTES / size;
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc);
+    if (is_plain(A_, x_, y_, acc, size)) {
+        memset((char *)y_->data, 0, (size_t)(y_->m * size));
+        by_rows(A_, acc, x_->data, (char *)y_->data);
+        return;
+    }
+    const ptrdiff_t most = SUMS_BYTES / size;
     Matrix A = *A_, x = *x_, y = *y_;
     straighten(&A, &x);
     if (A.rs < 0 && A.m > 0) {   /* so that memory is read in its order */

@@ -123,6 +123,7 @@ class set_backend:  # noqa: N801  a function to its users
         chosen = _instance(backend)
         if workers is not None:
             resolve_workers(workers, (default_instance(_auto_name()) if chosen is None else chosen).capacity)
+        _small.note_choice()
         self._token: Token[_Default] = _default.set(_Default(backend, workers, bool(deterministic)))
 
     def __enter__(self) -> set_backend:

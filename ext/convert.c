@@ -145,6 +145,7 @@ static void to_mask(ptrdiff_t n, const void *src, void *dst) {
     for (ptrdiff_t i = 0; i < n; i++) d[i] = s[i] ? 255 : 0;
 }
 
+static void to_u8(ptrdiff_t n, const void *src, int from, void *dst) { switch (from) { FROM_INTEGER(uint8_t) } }
 static void to_u16(ptrdiff_t n, const void *src, int from, void *dst) { switch (from) { FROM_INTEGER(uint16_t) } }
 static void to_u32(ptrdiff_t n, const void *src, int from, void *dst) { switch (from) { FROM_INTEGER(uint32_t) } }
 static void to_u64(ptrdiff_t n, const void *src, int from, void *dst) { switch (from) { FROM_INTEGER(uint64_t) } }
@@ -162,6 +163,7 @@ static void to_f32(ptrdiff_t n, const void *src, int from, void *dst) {
 static void convert(ptrdiff_t n, const void *src, int from, int to, void *dst) {
     switch (to) {
     case BOOL: to_mask(n, src, dst); break;
+    case U8: to_u8(n, src, from, dst); break;
     case U16: to_u16(n, src, from, dst); break;
     case U32: to_u32(n, src, from, dst); break;
     case U64: to_u64(n, src, from, dst); break;
@@ -238,11 +240,9 @@ void narrow(ptrdiff_t n, const void *src, int to, char *dst, ptrdiff_t stride) {
         if (to == F16) {
             for (ptrdiff_t j = 0; j < k; j++) narrowed[j] = half_of_single(((const float *)elements)[j]);
             elements = narrowed;
-        } else if (size == 1) {
-            const uint16_t *wide = elements;
-            const uint8_t *bytes = elements;
+        } else if (to == BOOL) {
             uint8_t *out = (uint8_t *)narrowed;
-            for (ptrdiff_t j = 0; j < k; j++) out[j] = to == BOOL ? bytes[j] != 0 : (uint8_t)wide[j];
+            for (ptrdiff_t j = 0; j < k; j++) out[j] = ((const uint8_t *)elements)[j] != 0;
             elements = narrowed;
         }
         scatter(k, elements, size, dst + i * stride, stride);

@@ -65,7 +65,7 @@ typedef struct {
     uint64_t (*read)(ptrdiff_t n, const uint64_t *words);
 } Kernels;
 
-/* The dtype in which products of dtype `loop` are summed: wider than float16 and than 8-bit integers. */
+/* The dtype in which products of dtype `loop` are summed: wider than float16; unsigned, since these wrap around. */
 int accumulator(int loop);
 size_t size_of(int dtype);
 

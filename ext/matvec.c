@@ -25,10 +25,14 @@ static Matrix part_of(const Matrix *a, ptrdiff_t i, ptrdiff_t m, ptrdiff_t j, pt
     return part;
 }
 
+/* Whether elements are accumulators as they are: signed integers may be taken for unsigned ones. */
+static int is_as_accumulated(const Matrix *a, int acc) {
+    return a->dtype == acc || (acc < F16 && acc != BOOL && a->dtype < F16 && a->dtype != BOOL &&
+                               size_of(a->dtype) == size_of(acc));
+}
+
 static int lies_ready(const Matrix *a, int acc) {
-    return (a->dtype == acc || (acc < F16 && acc != BOOL && a->dtype < F16 && a->dtype != BOOL &&
-                                size_of(a->dtype) == size_of(acc))) &&
-           !a->swapped && is_aligned(a->data, a->rs, a->cs, acc);
+    return is_as_accumulated(a, acc) && !a->swapped && is_aligned(a->data, a->rs, a->cs, acc);
 }
 
 /* sums += A x, with x and sums contiguous, all in the accumulator's dtype. */
@@ -135,10 +139,12 @@ static void converted_block(const Matrix *A, int acc, int row_major, const char 
 
 typedef void (*block_fn)(const Matrix *A, int acc, int row_major, const char *x, char *sums);
 
-static block_fn block_for(const Matrix *A, int acc, int contiguous) {
+/* Bytes and words of two are converted faster than they are used one by one, unless lines are short. */
+static block_fn block_for(const Matrix *A, int acc, int row_major, int contiguous) {
     if (!lies_ready(A, acc)) return converted_block;
     if (contiguous) return ready_block;
-    return acc == CLONGDOUBLE ? converted_block : strided_block;
+    const int small = size_of(acc) < 4 && (row_major ? A->n : A->m) >= FEW;
+    return small || acc == CLONGDOUBLE ? converted_block : strided_block;
 }
 
 static ptrdiff_t magnitude(ptrdiff_t a) { return a < 0 ? -a : a; }
@@ -148,7 +154,7 @@ static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
     const ptrdiff_t element = (ptrdiff_t)size_of(A->dtype);
     const int row_major = A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
-    const block_fn add_block = block_for(A, acc, (row_major ? A->cs : A->rs) == element);
+    const block_fn add_block = block_for(A, acc, row_major, (row_major ? A->cs : A->rs) == element);
     const int x_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
     const int whole = x_ready && (!is_complex(acc) || add_block == strided_block);
     const ptrdiff_t most = whole ? A->n : acc == BOOL ? BOOL_SEGMENT : VECTOR_SEGMENT_BYTES / size;
@@ -192,8 +198,9 @@ void block_store(const void *sums, const Matrix *y) { narrow(y->m, sums, y->dtyp
 /* Whether nothing has to be turned round, converted or taken apart: most calls with small matrices. */
 static int is_plain(const Matrix *A, const Matrix *x, const Matrix *y, int acc, ptrdiff_t size) {
     const uintptr_t places = (uintptr_t)A->data | (uintptr_t)A->rs | (uintptr_t)x->data | (uintptr_t)y->data;
-    return A->dtype == acc && x->dtype == acc && y->dtype == acc && A->cs == size && x->rs == size && y->rs == size &&
-           !(A->swapped | x->swapped | y->swapped) && (places & (uintptr_t)(size - 1)) == 0 && acc != BOOL && !is_complex(acc);
+    return A->cs == size && x->rs == size && y->rs == size && A->dtype == y->dtype && x->dtype == y->dtype &&
+           !(A->swapped | x->swapped | y->swapped) && (places & (uintptr_t)(size - 1)) == 0 &&
+           is_as_accumulated(y, acc) && acc != BOOL && !is_complex(acc);
 }
 
 void block_matvec(const Matrix *A_, const Matrix *x_, const Matrix *y_) {

@@ -96,6 +96,7 @@ static void add_partial(int accumulator, ptrdiff_t n, const void *part, void *su
     }
     switch (accumulator) {
     case BOOL: { uint8_t *s = sum; const uint8_t *a = part; for (ptrdiff_t i = 0; i < n; i++) s[i] |= a[i]; break; }
+    case U8: ADD(uint8_t)
     case U16: ADD(uint16_t)
     case U32: ADD(uint32_t)
     case U64: ADD(uint64_t)

@@ -13,6 +13,10 @@ typedef T V;
 #define KEEP(v)
 #endif
 #define LOAD(p) (*(const V *)(p))
+#ifndef TIMES
+#define TIMES(a, b) ((a) * (b))
+#define SCALED(v, scalar) ((v) * (scalar))
+#endif
 
 static inline T JOIN(total, N)(V v) {
 #if W > 1
@@ -55,14 +59,15 @@ static void JOIN(rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
         ptrdiff_t j = 0;
         for (; j + 2 * W <= n; j += 2 * W) {
             V u = LOAD(x + j), v = LOAD(x + j + W);
-            s0 += LOAD(a + j) * u; t0 += LOAD(a + j + W) * v;
-            s1 += LOAD(b + j) * u; t1 += LOAD(b + j + W) * v;
-            s2 += LOAD(c + j) * u; t2 += LOAD(c + j + W) * v;
-            s3 += LOAD(d + j) * u; t3 += LOAD(d + j + W) * v;
+            s0 += TIMES(LOAD(a + j), u); t0 += TIMES(LOAD(a + j + W), v);
+            s1 += TIMES(LOAD(b + j), u); t1 += TIMES(LOAD(b + j + W), v);
+            s2 += TIMES(LOAD(c + j), u); t2 += TIMES(LOAD(c + j + W), v);
+            s3 += TIMES(LOAD(d + j), u); t3 += TIMES(LOAD(d + j + W), v);
         }
         for (; j + W <= n; j += W) {
             V u = LOAD(x + j);
-            s0 += LOAD(a + j) * u; s1 += LOAD(b + j) * u; s2 += LOAD(c + j) * u; s3 += LOAD(d + j) * u;
+            s0 += TIMES(LOAD(a + j), u); s1 += TIMES(LOAD(b + j), u);
+            s2 += TIMES(LOAD(c + j), u); s3 += TIMES(LOAD(d + j), u);
         }
         T r0 = JOIN(total, N)(s0 + t0), r1 = JOIN(total, N)(s1 + t1);
         T r2 = JOIN(total, N)(s2 + t2), r3 = JOIN(total, N)(s3 + t3);
@@ -76,12 +81,12 @@ static void JOIN(rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
         V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
         ptrdiff_t j = 0;
         for (; j + 4 * W <= n; j += 4 * W) {
-            s0 += LOAD(a + j) * LOAD(x + j);
-            s1 += LOAD(a + j + W) * LOAD(x + j + W);
-            s2 += LOAD(a + j + 2 * W) * LOAD(x + j + 2 * W);
-            s3 += LOAD(a + j + 3 * W) * LOAD(x + j + 3 * W);
+            s0 += TIMES(LOAD(a + j), LOAD(x + j));
+            s1 += TIMES(LOAD(a + j + W), LOAD(x + j + W));
+            s2 += TIMES(LOAD(a + j + 2 * W), LOAD(x + j + 2 * W));
+            s3 += TIMES(LOAD(a + j + 3 * W), LOAD(x + j + 3 * W));
         }
-        for (; j + W <= n; j += W) s0 += LOAD(a + j) * LOAD(x + j);
+        for (; j + W <= n; j += W) s0 += TIMES(LOAD(a + j), LOAD(x + j));
         T r = JOIN(total, N)((s0 + s1) + (s2 + s3));
         for (; j < n; j++) r += a[j] * x[j];
         y[i] += r;
@@ -96,10 +101,10 @@ static ptrdiff_t JOIN(short_cols, N)(ptrdiff_t m, ptrdiff_t n, const T *A, ptrdi
         V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
         ptrdiff_t j = 0;
         for (; j + 4 <= n; j += 4, a += 4 * lda) {
-            s0 += LOAD(a) * x[j]; s1 += LOAD(a + lda) * x[j + 1];
-            s2 += LOAD(a + 2 * lda) * x[j + 2]; s3 += LOAD(a + 3 * lda) * x[j + 3];
+            s0 += SCALED(LOAD(a), x[j]); s1 += SCALED(LOAD(a + lda), x[j + 1]);
+            s2 += SCALED(LOAD(a + 2 * lda), x[j + 2]); s3 += SCALED(LOAD(a + 3 * lda), x[j + 3]);
         }
-        for (; j < n; j++, a += lda) s0 += LOAD(a) * x[j];
+        for (; j < n; j++, a += lda) s0 += SCALED(LOAD(a), x[j]);
         *(V *)(y + i) = LOAD(y + i) + ((s0 + s1) + (s2 + s3));
     }
     return i;
@@ -121,15 +126,15 @@ static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
         ptrdiff_t i = 0;
         for (; i + 2 * W <= m; i += 2 * W) {
             V s = LOAD(y + i), t = LOAD(y + i + W);
-            s += LOAD(a + i) * x0; t += LOAD(a + i + W) * x0;
-            s += LOAD(b + i) * x1; t += LOAD(b + i + W) * x1;
-            s += LOAD(c + i) * x2; t += LOAD(c + i + W) * x2;
-            s += LOAD(d + i) * x3; t += LOAD(d + i + W) * x3;
+            s += SCALED(LOAD(a + i), x0); t += SCALED(LOAD(a + i + W), x0);
+            s += SCALED(LOAD(b + i), x1); t += SCALED(LOAD(b + i + W), x1);
+            s += SCALED(LOAD(c + i), x2); t += SCALED(LOAD(c + i + W), x2);
+            s += SCALED(LOAD(d + i), x3); t += SCALED(LOAD(d + i + W), x3);
             *(V *)(y + i) = s; *(V *)(y + i + W) = t;
         }
         for (; i + W <= m; i += W) {
-            V s = LOAD(y + i), t = LOAD(a + i) * x0;
-            s += LOAD(b + i) * x1; t += LOAD(c + i) * x2; s += LOAD(d + i) * x3;
+            V s = LOAD(y + i), t = SCALED(LOAD(a + i), x0);
+            s += SCALED(LOAD(b + i), x1); t += SCALED(LOAD(c + i), x2); s += SCALED(LOAD(d + i), x3);
             *(V *)(y + i) = s + t;
         }
         for (; i < m; i++) y[i] += (a[i] * x0 + b[i] * x1) + (c[i] * x2 + d[i] * x3);
@@ -285,6 +290,8 @@ static void JOIN(complex_cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdi
 #endif
 
 #undef LOAD
+#undef TIMES
+#undef SCALED
 #undef KEEP
 #undef V
 #undef T

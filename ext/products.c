@@ -3,6 +3,22 @@
 
 #include <string.h>
 
+/* Processors do not multiply bytes, but words of two: their lower bytes, and the upper ones where they lie. */
+typedef uint8_t Bytes __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint16_t Twos __attribute__((vector_size(VECTOR_BYTES)));
+
+static inline Bytes times_bytes(Bytes a, Bytes b) {
+    const Twos lower = (Twos)a * (Twos)b, upper = ((Twos)a >> 8) * ((Twos)b & 0xff00);
+    return (Bytes)((lower & 0xff) | upper);
+}
+
+#define TIMES(a, b) times_bytes(a, b)
+#define SCALED(v, scalar) times_bytes(v, (Bytes){0} + (scalar))
+#define T uint8_t
+#define N u8
+#define W VECTOR_BYTES
+#include "product_template.h"
+
 #define T uint16_t
 #define N u16
 #define W (VECTOR_BYTES / 2)
@@ -119,7 +135,7 @@ static void cols_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, co
 }
 
 #define NUMBERS(form) \
-    [U16] = form##_u16, [U32] = form##_u32, [U64] = form##_u64, [F32] = form##_f32, [F64] = form##_f64, \
+    [U8] = form##_u8, [U16] = form##_u16, [U32] = form##_u32, [U64] = form##_u64, [F32] = form##_f32, [F64] = form##_f64, \
     [LONGDOUBLE] = form##_ld
 
 const product_fn row_products[DTYPES] = {[BOOL] = rows_bool, NUMBERS(rows)};

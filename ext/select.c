@@ -35,7 +35,8 @@ const Kernels *kernels_best(void) {
 
 int accumulator(int loop) {
     switch (loop) {
-    case I8: case U8: case I16: return U16;
+    case I8: return U8;
+    case I16: return U16;
     case I32: return U32;
     case I64: return U64;
     case F16: return F32;

@@ -77,7 +77,9 @@ MUTANTS = (
         "for (; j < n; j++) {\n        const T *a = (",
         "for (; j < n - 1; j++) {\n        const T *a = (",
     ),
-    Mutant("one vector of x used twice", TEMPLATE, "t3 += TIMES(LOAD(d + j + W), v);", "t3 += TIMES(LOAD(d + j + W), u);"),
+    Mutant(
+        "one vector of x used twice", TEMPLATE, "t3 += TIMES(LOAD(d + j + W), v);", "t3 += TIMES(LOAD(d + j + W), u);"
+    ),
     Mutant("complex: a row's imaginary part lost", TEMPLATE, "t3 += d0 * v;", "t3 += c0 * v;"),
     Mutant(
         "table entry swapped: u16 and u32",

@@ -66,9 +66,9 @@ cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
 
 
 # The dict below os.environ: to ask that, or the C library, takes a good part of a small product's time.
-cdef dict variables = os.environ._data
-cdef object backend_variable = os.environ.encodekey("PARLINALG_BACKEND")
-cdef object workers_variable = os.environ.encodekey("PARLINALG_WORKERS")
+# None where another Python has none: then every call goes the general way.
+cdef dict variables = getattr(os.environ, "_data", None)
+cdef object backend_variable = os.fsencode("PARLINALG_BACKEND"), workers_variable = os.fsencode("PARLINALG_WORKERS")
 
 threads_now()   # so that it knows what OpenMP had at first
 
@@ -125,7 +125,7 @@ cdef int layout_of(cnp.ndarray a, const Matrix *A) noexcept:
 
 cdef bint is_auto() except -1:
     """Whether nobody has chosen a backend or a number of workers."""
-    if anyone_chose and get_value(chosen) is not nothing_chosen:
+    if variables is None or (anyone_chose and get_value(chosen) is not nothing_chosen):
         return False
     return not (PyDict_Contains(variables, backend_variable) or PyDict_Contains(variables, workers_variable))
 

@@ -80,6 +80,13 @@ MUTANTS = (
     Mutant(
         "one vector of x used twice", TEMPLATE, "t3 += TIMES(LOAD(d + j + W), v);", "t3 += TIMES(LOAD(d + j + W), u);"
     ),
+    Mutant("bytes: the upper ones lost", "ext/products.c", "(Bytes)((lower & 0xff) | upper)", "(Bytes)(lower & 0xff)"),
+    Mutant(
+        "plain blocks: x of another dtype is taken as it lies",
+        "ext/matvec.c",
+        "A->dtype == y->dtype && x->dtype == y->dtype &&",
+        "A->dtype == y->dtype &&",
+    ),
     Mutant("complex: a row's imaginary part lost", TEMPLATE, "t3 += d0 * v;", "t3 += c0 * v;"),
     Mutant(
         "table entry swapped: u16 and u32",

@@ -135,10 +135,10 @@ class _Usable:
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
         no_memory, failed = self._errors
-        if isinstance(error, failed) and not isinstance(error, no_memory):
-            raise BackendError(f"opencl: {self._name} failed: {error}") from error
         if isinstance(error, no_memory):
             raise MemoryError(f"opencl: {self._name}, which has {self._memory} bytes: {error}") from error  # noqa: TRY004
+        if isinstance(error, failed):
+            raise BackendError(f"opencl: {self._name} failed: {error}") from error
 
 
 class Device:

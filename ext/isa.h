@@ -30,7 +30,6 @@
 #define col_products JOIN(col_products, PARLINALG_ISA)
 #define strided_row_products JOIN(strided_row_products, PARLINALG_ISA)
 #define strided_col_products JOIN(strided_col_products, PARLINALG_ISA)
-#define row_pair_products JOIN(row_pair_products, PARLINALG_ISA)
 #define col_pair_products JOIN(col_pair_products, PARLINALG_ISA)
 #define block_matvec JOIN(block_matvec, PARLINALG_ISA)
 #define block_accumulate JOIN(block_accumulate, PARLINALG_ISA)
@@ -38,8 +37,8 @@
 #define block_sum JOIN(block_sum, PARLINALG_ISA)
 #define sum_integers JOIN(sum_integers, PARLINALG_ISA)
 
-/* By accumulator, real ones and BOOL (for which x holds 0 or 255): y[i] += sum_j A[i*lda + j] x[j] by rows, or
-   A[i + j*lda] x[j] by columns; contiguous, aligned, of one dtype. */
+/* By accumulator (for BOOL x holds 0 or 255): y[i] += sum_j A[i*lda + j] x[j] by rows, or A[i + j*lda] x[j] by columns,
+   which there are not for complex ones; contiguous, aligned, of one dtype. lda counts elements, or parts of complex ones. */
 typedef void (*product_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y);
 extern const product_fn row_products[DTYPES], col_products[DTYPES];
 
@@ -47,10 +46,10 @@ extern const product_fn row_products[DTYPES], col_products[DTYPES];
 typedef void (*strided_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x, void *y);
 extern const strided_fn strided_row_products[DTYPES], strided_col_products[DTYPES];
 
-/* The same for two vectors at once: y += A x, w += A z. */
+/* By columns for two vectors at once: y += A x, w += A z. */
 typedef void (*pair_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, const void *z, void *y,
                         void *w);
-extern const pair_fn row_pair_products[DTYPES], col_pair_products[DTYPES];
+extern const pair_fn col_pair_products[DTYPES];
 
 /* dst[i] = src[i*stride bytes] for n elements, converted from dtype `from` to accumulator `to`, contiguous. */
 void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst);

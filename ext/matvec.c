@@ -8,7 +8,6 @@ enum {
     SEGMENT_BYTES = 4096, /* converted elements of one row or column */
     VECTOR_SEGMENT_BYTES = 16384, /* converted elements of x */
     BOOL_SEGMENT = 4096,          /* of a bool x: after each it is seen whether all is true already */
-    GROUP = 4,            /* rows that products.c takes at once */
     FEW = 64,             /* elements of a row, or a column, that are not worth a conversion of their own */
 };
 
@@ -37,8 +36,7 @@ static int lies_ready(const Matrix *a, int acc) {
 
 /* sums += A x, with x and sums contiguous, all in the accumulator's dtype. */
 static void by_rows(const Matrix *A, int acc, const char *x, char *sums) {
-    const size_t size = size_of(acc);
-    row_products[acc](A->m, A->n, A->data, A->rs / (ptrdiff_t)size, x, sums);
+    row_products[acc](A->m, A->n, A->data, A->rs / (ptrdiff_t)size_of(real_of(acc)), x, sums);
 }
 
 static void by_cols(const Matrix *A, int acc, const char *x, char *sums) {
@@ -46,28 +44,7 @@ static void by_cols(const Matrix *A, int acc, const char *x, char *sums) {
     col_products[acc](A->m, A->n, A->data, A->cs / (ptrdiff_t)size, x, sums);
 }
 
-/* A complex product is two real ones over the same memory. By rows: with (xr, -xi) for the real part and (xi, xr)
-   for the imaginary one. */
-static void complex_by_rows(const Matrix *A, int acc, const char *x_, char *sums) {
-    const int real = real_of(acc);
-    VectorSegment for_re, for_im;
-#define SPREAD(T) { const T *x = (const T *)x_; T *p = (T *)for_re.bytes, *q = (T *)for_im.bytes; \
-        for (ptrdiff_t j = 0; j < 2 * A->n; j += 2) { p[j] = q[j + 1] = x[j]; p[j + 1] = -x[j + 1]; q[j] = x[j + 1]; } }
-    if (real == F32) SPREAD(float) else if (real == F64) SPREAD(double) else SPREAD(long double)
-#undef SPREAD
-    for (ptrdiff_t i = 0; i < A->m; i += GROUP) {
-        const ptrdiff_t m = min_of(GROUP, A->m - i);
-        _Alignas(16) char re[GROUP * sizeof(long double)] = {0}, im[GROUP * sizeof(long double)] = {0};
-        row_pair_products[real](m, 2 * A->n, A->data + i * A->rs, A->rs / (ptrdiff_t)size_of(real), for_re.bytes,
-                                for_im.bytes, re, im);
-#define ADD(T) for (ptrdiff_t k = 0; k < m; k++) { T *y = (T *)sums + 2 * (i + k); y[0] += ((T *)re)[k]; \
-        y[1] += ((T *)im)[k]; }
-        if (real == F32) { ADD(float) } else if (real == F64) { ADD(double) } else { ADD(long double) }
-#undef ADD
-    }
-}
-
-/* By columns: p += A xr and q += A xi over interleaved parts; then re = p.re - q.im and im = p.im + q.re. */
+/* A complex product by columns is two real ones over the same memory: p += A xr and q += A xi over interleaved parts; then re = p.re - q.im and im = p.im + q.re. */
 static void complex_by_cols(const Matrix *A, int acc, const char *x, char *sums) {
     const int real = real_of(acc);
     const size_t size = size_of(real);
@@ -88,8 +65,8 @@ static void complex_by_cols(const Matrix *A, int acc, const char *x, char *sums)
 
 /* A whose elements along one axis are contiguous and ready: no copy. */
 static void ready_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
-    if (is_complex(acc)) (row_major ? complex_by_rows : complex_by_cols)(A, acc, x, sums);
-    else (row_major ? by_rows : by_cols)(A, acc, x, sums);
+    if (row_major) by_rows(A, acc, x, sums);
+    else (is_complex(acc) ? complex_by_cols : by_cols)(A, acc, x, sums);
 }
 
 /* A of the right dtype, neither of whose axes is contiguous. */
@@ -156,7 +133,7 @@ static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
     const int row_major = A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
     const block_fn add_block = block_for(A, acc, row_major, (row_major ? A->cs : A->rs) == element);
     const int x_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
-    const int whole = x_ready && (!is_complex(acc) || add_block == strided_block);
+    const int whole = x_ready && (row_major || !is_complex(acc) || add_block == strided_block);
     const ptrdiff_t most = whole ? A->n : acc == BOOL ? BOOL_SEGMENT : VECTOR_SEGMENT_BYTES / size;
     VectorSegment converted;
     for (ptrdiff_t j = 0; j < A->n; j += most) {
@@ -200,7 +177,7 @@ static int is_plain(const Matrix *A, const Matrix *x, const Matrix *y, int acc, 
     const uintptr_t places = (uintptr_t)A->data | (uintptr_t)A->rs | (uintptr_t)x->data | (uintptr_t)y->data;
     return A->cs == size && x->rs == size && y->rs == size && A->dtype == y->dtype && x->dtype == y->dtype &&
            !(A->swapped | x->swapped | y->swapped) && (places & (uintptr_t)(size - 1)) == 0 &&
-           is_as_accumulated(y, acc) && acc != BOOL && !is_complex(acc);
+           is_as_accumulated(y, acc) && acc != BOOL;
 }
 
 void block_matvec(const Matrix *A_, const Matrix *x_, const Matrix *y_) {

@@ -1,55 +1,83 @@
 /* Contiguous products, one per accumulator. */
-#include "isa.h"
+#include "lanes.h"
 
 #include <string.h>
 
-/* Processors do not multiply bytes, but words of two: their lower bytes, and the upper ones where they lie. */
+#define INLINE static inline __attribute__((always_inline))
+
 typedef uint8_t Bytes __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint8_t UnalignedBytes __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
 typedef uint16_t Twos __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint32_t Fours __attribute__((vector_size(VECTOR_BYTES)));
 
-static inline Bytes times_bytes(Bytes a, Bytes b) {
-    const Twos lower = (Twos)a * (Twos)b, upper = ((Twos)a >> 8) * ((Twos)b & 0xff00);
-    return (Bytes)((lower & 0xff) | upper);
+/* From byte k on: a mask of the last k bytes of a vector. */
+static const uint8_t edge[2 * VECTOR_BYTES] = {[VECTOR_BYTES ... 2 * VECTOR_BYTES - 1] = 255};
+
+/* Elements of strided rows that are asked for before their use: some pages, or a number of cache lines. */
+static inline ptrdiff_t elements_ahead(ptrdiff_t stride) {
+    enum { NEAR = 4096, LINES = 64 };
+    const ptrdiff_t bytes = stride < 0 ? -stride : stride;
+    return bytes * LINES >= NEAR ? LINES : NEAR / (bytes + !bytes);
 }
-
-#define TIMES(a, b) times_bytes(a, b)
-#define SCALED(v, scalar) times_bytes(v, (Bytes){0} + (scalar))
-#define T uint8_t
-#define N u8
-#define W VECTOR_BYTES
-#include "product_template.h"
-
-#define T uint16_t
-#define N u16
-#define W (VECTOR_BYTES / 2)
-#include "product_template.h"
-
-#define T uint32_t
-#define N u32
-#define W (VECTOR_BYTES / 4)
-#include "product_template.h"
-
-#define T uint64_t
-#define N u64
-#define W (VECTOR_BYTES / 8)
-#include "product_template.h"
 
 #define PAIRS
 #define T float
 #define N f32
 #define W (VECTOR_BYTES / 4)
+#define SIZE 4
 #include "product_template.h"
 
 #define PAIRS
 #define T double
 #define N f64
 #define W (VECTOR_BYTES / 8)
+#define SIZE 8
 #include "product_template.h"
 
 #define PAIRS
 #define T long double
 #define N ld
 #define W 1
+#include "product_template.h"
+
+#define T uint32_t
+#define N u32
+#define W (VECTOR_BYTES / 4)
+#define SIZE 4
+#include "product_template.h"
+
+#define T uint64_t
+#define N u64
+#define W (VECTOR_BYTES / 8)
+#define SIZE 8
+#include "product_template.h"
+
+/* Neighbours added up to lanes of four bytes; modulo the elements' own size they are right. */
+#define SUMS_OF_TWOS(v) (vec_u32)((Fours)(v) + ((Fours)(v) >> 16))
+#define SUMS_OF_BYTES(v) SUMS_OF_TWOS((Twos)(v) + ((Twos)(v) >> 8))
+
+#define T uint16_t
+#define N u16
+#define W (VECTOR_BYTES / 2)
+#define LANE uint32_t
+#define LANE_N u32
+#define WIDEN(v) SUMS_OF_TWOS(v)
+#include "product_template.h"
+
+/* Processors do not multiply bytes, but words of two: their lower bytes, and the upper ones where they lie. */
+static inline Bytes times_bytes(Bytes a, Bytes b) {
+    const Twos lower = (Twos)a * (Twos)b, upper = ((Twos)a >> 8) * ((Twos)b & 0xff00);
+    return (Bytes)((lower & 0xff) | upper);
+}
+
+#define TIMES(a, b) times_bytes((Bytes)(a), (Bytes)(b))
+#define SCALED(v, scalar) times_bytes((Bytes)(v), (Bytes){0} + (scalar))
+#define T uint8_t
+#define N u8
+#define W VECTOR_BYTES
+#define LANE uint32_t
+#define LANE_N u32
+#define WIDEN(v) SUMS_OF_BYTES(v)
 #include "product_template.h"
 
 typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
@@ -137,12 +165,14 @@ static void cols_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, co
 #define NUMBERS(form) \
     [U8] = form##_u8, [U16] = form##_u16, [U32] = form##_u32, [U64] = form##_u64, [F32] = form##_f32, [F64] = form##_f64, \
     [LONGDOUBLE] = form##_ld
+#define COMPLEX(form) [C64] = form##_f32, [C128] = form##_f64, [CLONGDOUBLE] = form##_ld
 
-const product_fn row_products[DTYPES] = {[BOOL] = rows_bool, NUMBERS(rows)};
+const product_fn row_products[DTYPES] = {[BOOL] = rows_bool, NUMBERS(rows), COMPLEX(complex_rows)};
 const product_fn col_products[DTYPES] = {[BOOL] = cols_bool, NUMBERS(cols)};
 const strided_fn strided_row_products[DTYPES] = {
-    [BOOL] = strided_rows_bool, NUMBERS(strided_rows), [C64] = complex_rows_f32, [C128] = complex_rows_f64};
+    [BOOL] = strided_rows_bool, NUMBERS(strided_rows), [C64] = strided_complex_rows_f32,
+    [C128] = strided_complex_rows_f64};
 const strided_fn strided_col_products[DTYPES] = {
-    [BOOL] = strided_cols_bool, NUMBERS(strided_cols), [C64] = complex_cols_f32, [C128] = complex_cols_f64};
-const pair_fn row_pair_products[DTYPES] = {[F32] = row_pairs_f32, [F64] = row_pairs_f64, [LONGDOUBLE] = row_pairs_ld};
+    [BOOL] = strided_cols_bool, NUMBERS(strided_cols), [C64] = strided_complex_cols_f32,
+    [C128] = strided_complex_cols_f64};
 const pair_fn col_pair_products[DTYPES] = {[F32] = col_pairs_f32, [F64] = col_pairs_f64, [LONGDOUBLE] = col_pairs_ld};

@@ -40,28 +40,27 @@ class Mutant:
 
 
 TEMPLATE = "ext/product_template.h"
+ROWS = "ext/row_template.h"
 SEAM = "ext/_kernels.pyx"
 
 MUTANTS = (
-    Mutant(
-        "last row dropped",
-        TEMPLATE,
-        "    for (; i < m; i++) {\n        const T *a",
-        "    for (; i < m - 1; i++) {\n        const T *a",
-    ),
+    Mutant("last row dropped", ROWS, "for (; i < m; i += ROWS) {", "for (; i < m - 1; i += ROWS) {"),
     Mutant(
         "last row dropped, few columns",
-        TEMPLATE,
-        "        for (; i < m; i++) {\n            T s",
-        "        for (; i < m - 1; i++) {\n            T s",
+        ROWS,
+        "for (ptrdiff_t i = 0; i < m; i++) {\n        T s",
+        "for (ptrdiff_t i = 0; i < m - 1; i++) {\n        T s",
     ),
+    Mutant("sign flipped", ROWS, "t3 += TIMES(JOIN(load_end, N)(d", "t3 -= TIMES(JOIN(load_end, N)(d"),
+    Mutant("remainder of a row ignored", ROWS, "if (end->count) s1 +=", "if (0) s1 +="),
+    Mutant("elements before the remainder counted too", ROWS, "step) & end->mask)", "step))"),
+    Mutant("short rows: a vector of x used twice", ROWS, "u[l] = LOAD(x + l * W)", "u[l] = LOAD(x)"),
     Mutant(
-        "sign flipped",
-        TEMPLATE,
-        "r3 += d[j] * x[j];\n        }\n        y[i]",
-        "r3 -= d[j] * x[j];\n        }\n        y[i]",
+        "short rows: the first ones read what lies before the array",
+        ROWS,
+        "return m - first < ROWS ? m : first;",
+        "return 0;",
     ),
-    Mutant("remainder of a row ignored", TEMPLATE, "for (; j < n; j++) r += a", "for (; j < n - 1; j++) r += a"),
     Mutant(
         "remainder of a strided row ignored", TEMPLATE, "for (; j < n; j++, a += cs)", "for (; j < n - 1; j++, a += cs)"
     ),
@@ -78,7 +77,16 @@ MUTANTS = (
         "for (; j < n - 1; j++) {\n        const T *a = (",
     ),
     Mutant(
-        "one vector of x used twice", TEMPLATE, "t3 += TIMES(LOAD(d + j + W), v);", "t3 += TIMES(LOAD(d + j + W), u);"
+        "one vector of x used twice",
+        ROWS,
+        "t3 += TIMES(JOIN(load, N)(d + l, step), v)",
+        "t3 += TIMES(JOIN(load, N)(d + l, step), u)",
+    ),
+    Mutant(
+        "steps of two: the last element twice",
+        "ext/lanes.h",
+        "JOIN(LANES_OF, size)(LOW_EVENS), JOIN(LANES_OF, size)(HIGH_ODDS))",
+        "JOIN(LANES_OF, size)(LOW_EVENS), JOIN(LANES_OF, size)(HIGH_EVENS))",
     ),
     Mutant("bytes: the upper ones lost", "ext/products.c", "(Bytes)((lower & 0xff) | upper)", "(Bytes)(lower & 0xff)"),
     Mutant(
@@ -87,7 +95,9 @@ MUTANTS = (
         "A->dtype == y->dtype && x->dtype == y->dtype &&",
         "A->dtype == y->dtype &&",
     ),
-    Mutant("complex: a row's imaginary part lost", TEMPLATE, "t3 += d0 * v;", "t3 += c0 * v;"),
+    Mutant(
+        "complex: a row's imaginary part lost", "ext/complex_template.h", "(s3, t3, sums + 6)", "(s3, s3, sums + 6)"
+    ),
     Mutant(
         "table entry swapped: u16 and u32",
         "ext/products.c",

@@ -1,0 +1,111 @@
+"""Rows of every length: what lies beside their elements neither counts nor is read where it may not be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parlinalg import _kernels, matvec
+
+LENGTHS = (*range(1, 20), 31, 32, 33, 47, 48, 63, 64, 65, 100, 127, 129)
+STEPS = (1, 2, 3)
+DTYPES = "bhilfdFD"
+
+
+@pytest.fixture(params=_kernels.available())
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = _kernels.simd()
+    _kernels.select(request.param)
+    yield request.param
+    _kernels.select(before)
+
+
+def rows(dtype: str, m: int, n: int, step: int, lda: int) -> np.ndarray:
+    """Small integers, every `step`-th of which counts in rows that begin `lda` elements after each other."""
+    rng = np.random.default_rng(n)
+    numbers = rng.integers(-9, 9, m * lda + step * n).astype(dtype)
+    if np.dtype(dtype).kind == "c":
+        numbers += (1j * rng.integers(-9, 9, numbers.size)).astype(dtype)
+    size = numbers.itemsize
+    return np.lib.stride_tricks.as_strided(numbers, (m, n), (lda * size, step * size))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [1, 3, 16, 37, 70])
+def test_rows_of_every_length(instruction_set: str, dtype: str, m: int) -> None:
+    for n in LENGTHS:
+        for step in STEPS:
+            for lda in (step * n, step * n + 1, 1):  # one after the other, with gaps, one inside the other
+                A = rows(dtype, m, n, step, lda)
+                x = rows(dtype, 1, n, 1, n)[0]
+                assert np.array_equal(matvec(A, x, backend="openmp", workers=1), A.copy() @ x), (n, step, lda)
+
+
+@pytest.mark.parametrize("dtype", "fdFD")
+@pytest.mark.parametrize("step", STEPS)
+def test_neighbours_do_not_count(instruction_set: str, dtype: str, step: int) -> None:
+    for n in LENGTHS:
+        A = np.full((40, step * n + 1), np.nan, dtype)[:, : step * n : step]
+        x = np.arange(1, n + 1).astype(dtype)
+        A[1::3] = 1
+        A[2::3] = np.inf
+        y = matvec(A, x, backend="openmp", workers=1)
+        assert np.isnan(y[0::3]).all()
+        assert (y[1::3] == x.sum()).all()
+        assert (y[2::3].real == np.inf).all() or np.dtype(dtype).kind == "c"
+
+
+PROGRAM = """
+import ctypes, mmap
+import numpy as np
+from parlinalg import _kernels, matvec
+from test_rows import DTYPES, LENGTHS
+
+PAGE = mmap.PAGESIZE
+memory = mmap.mmap(-1, 40 * PAGE)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+libc = ctypes.CDLL(None, use_errno=True)
+for page in (0, 39):  # whoever reads there ends the process
+    assert libc.mprotect(ctypes.c_void_p(start + page * PAGE), ctypes.c_size_t(PAGE), 0) == 0
+
+def between_guards(shape, dtype, step, at_the_end):
+    m, n = shape
+    size = np.dtype(dtype).itemsize
+    length = ((m - 1) * step * n + step * (n - 1) + 1) * size
+    offset = 39 * PAGE - length if at_the_end else PAGE
+    A = np.ndarray(shape, dtype, memory, offset, (step * n * size, step * size))
+    A[...] = 1
+    return A
+
+for name in _kernels.available():
+    _kernels.select(name)
+    for dtype in DTYPES:
+        for n in LENGTHS:
+            for m in (1, 3, 17):
+                for step in (1, 2, 3):
+                    for at_the_end in (False, True):
+                        A = between_guards((m, n), dtype, step, at_the_end)
+                        x = np.ones(n, dtype)
+                        assert (matvec(A, x, backend="openmp", workers=1) == np.array(n).astype(dtype)).all()
+                        assert (matvec(A.T, np.ones(m, dtype), backend="openmp", workers=1) == m).all()
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mprotect of Linux")
+def test_nothing_is_read_outside_of_the_array() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parent,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout.strip()) == (0, "done"), finished.stderr

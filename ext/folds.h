@@ -42,13 +42,29 @@ typedef struct {
     Tally *tally;
 } Group;
 
+/* Of float32 that are added as such. What `sums` hold weighs 2^(E - 21), and 2^(E - 44). */
+typedef struct {
+    Words sums[2];
+    float M[2];       /* 0: no window has been chosen yet */
+    int E;
+    int used;         /* whether the sums hold anything */
+    int patience;     /* blocks before it is tried again */
+} SingleWindow;
+
 #define fold_rows JOIN(fold_rows, PARLINALG_ISA)
 #define begin_group JOIN(begin_group, PARLINALG_ISA)
 #define clear_group JOIN(clear_group, PARLINALG_ISA)
 #define add_rows JOIN(add_rows, PARLINALG_ISA)
 #define flush_group JOIN(flush_group, PARLINALG_ISA)
 #define round_tally JOIN(round_tally, PARLINALG_ISA)
+#define trusted JOIN(trusted, PARLINALG_ISA)
+#define add_singles JOIN(add_singles, PARLINALG_ISA)
+#define flush_singles JOIN(flush_singles, PARLINALG_ISA)
+#define largest_of JOIN(largest_of, PARLINALG_ISA)
 #define check_folds JOIN(check_folds, PARLINALG_ISA)
+
+/* Whether floating-point arithmetic has passed check_folds(). */
+extern int trusted;
 
 static inline ptrdiff_t rows_in(const Rows *rows) { return rows->count + (rows->last != NULL); }
 static inline const char *row_of(const Rows *rows, ptrdiff_t i) {
@@ -70,6 +86,12 @@ void clear_group(Group *g);
 void add_rows(const Form *form, Group *g, const Rows *rows);
 /* Empties the sums into the tallies. */
 void flush_group(Group *g);
+/* The largest magnitude of each lane, as bits: greater than those of infinity where there is a NaN. */
+Words largest_of(const Form *f, const Rows *rows);
+/* Adds as many of n float32 as are whole vectors, to a window and, where they do not fit, to the group of the same
+   tallies; says how many that were. */
+ptrdiff_t add_singles(SingleWindow *w, Group *g, ptrdiff_t n, const float *v, ptrdiff_t ahead);
+void flush_singles(SingleWindow *w, Group *g);
 /* Rounds what belongs to tally t; see round_state. */
 int round_tally(Group *g, int t, int dtype, void *out);
 /* Kernels.check */

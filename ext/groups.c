@@ -4,8 +4,7 @@
 
 enum { PATIENCE = 16 };   /* blocks before fewer folds are tried again */
 
-/* Whether floating-point arithmetic has passed check_folds(). */
-static int trusted = 1;
+int trusted = 1;
 
 /* With which most data comes out exactly: a float32 needs one fold, a float64 or the product of two float32 two, and
    the product of two float64, which is its rounded value and an error, three. */
@@ -109,8 +108,7 @@ static inline Words larger(Words a, Words b) {
     return (a & greater) | (b & ~greater);
 }
 
-/* The largest magnitude of each lane. */
-static Words largest_of(const Form *f, const Rows *rows) {
+Words largest_of(const Form *f, const Rows *rows) {
     enum { APART = 4 };   /* since each comparison has to wait for the one before */
     Words most[APART] = {{0}};
     ptrdiff_t i = 0;
@@ -244,21 +242,39 @@ static double next_number(uint64_t *state) {
     return number;
 }
 
-static int folds_agree(const Form *f, int folds, const Rows *rows) {
-    const int bias = f->weighted ? PRODUCT_BIAS : SUM_BIAS, count = (f->weighted ? PRODUCT_STATE : SUM_STATE) - 3;
-    int64_t digits[2][PRODUCT_STATE];
-    Tally tally[2] = {{.digit = digits[0], .bias = bias}, {.digit = digits[1], .bias = bias}};
-    Group g;
-    begin_group(&g, 1, &tally[0]);
-    if (!choose_windows(f, &g, rows, folds) || !try_fold(f, &g, rows)) return 0;
-    flush_group(&g);
-    g.tally = &tally[1];
-    add_one_by_one(f, &g, rows);
+/* Whether what was added to g is the sum of these rows. */
+static int is_sum_of(Group *g, const Form *f, const Rows *rows) {
+    const int count = (f->weighted ? PRODUCT_STATE : SUM_STATE) - 3;
+    int64_t digits[PRODUCT_STATE];
+    Tally right = {.digit = digits, .bias = g->tally->bias}, *sum = g->tally;
+    flush_group(g);
+    g->tally = &right;
+    add_one_by_one(f, g, rows);
     for (int i = 0; i < 2; i++) {
-        reach(&tally[i], 0, count);
-        normalise_tally(&tally[i]);
+        Tally *t = i ? sum : &right;
+        reach(t, 0, count);
+        normalise_tally(t);
     }
-    return memcmp(digits[0], digits[1], (size_t)count * sizeof **digits) == 0;
+    return memcmp(digits, sum->digit, (size_t)count * sizeof *digits) == 0;
+}
+
+static int folds_agree(const Form *f, int folds, const Rows *rows) {
+    int64_t digits[PRODUCT_STATE];
+    Tally tally = {.digit = digits, .bias = f->weighted ? PRODUCT_BIAS : SUM_BIAS};
+    Group g;
+    begin_group(&g, 1, &tally);
+    return choose_windows(f, &g, rows, folds) && try_fold(f, &g, rows) && is_sum_of(&g, f, rows);
+}
+
+static int singles_agree(ptrdiff_t n, const float *v, const Rows *rows) {
+    int64_t digits[SUM_STATE];
+    Tally tally = {.digit = digits, .bias = SUM_BIAS};
+    SingleWindow w = {.E = 0};
+    Group g;
+    begin_group(&g, 1, &tally);
+    add_singles(&w, &g, n, v, 0);
+    flush_singles(&w, &g);
+    return is_sum_of(&g, &(Form){.type = F32}, rows);
 }
 
 int check_folds(void) {
@@ -281,6 +297,8 @@ int check_folds(void) {
                 const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS, 0, NULL, NULL};
                 trusted &= folds_agree(&f, folds, &rows);
             }
+    const Rows rows = {(const char *)single, NULL, LANES * sizeof *single, 0, ROWS, 0, NULL, NULL};
+    trusted &= singles_agree(ROWS * LANES, single, &rows);
     leave_exactness(saved);
     return trusted;
 }

@@ -7,6 +7,7 @@ enum {
     BLOCK = 256,      /* rows of a run that are folded, and if need be folded again, at a time */
     STRIP = 256,      /* neighbouring sums worked on at a time */
     STRIP_ROWS = 32,
+    MANY = 256,       /* float32 that are worth integers of their own */
     AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
     LONG = 16,        /* elements of an axis from which on it is worth to go along it */
 };
@@ -35,6 +36,7 @@ typedef struct {
     ptrdiff_t size;         /* of an element, converted */
     int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
     ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
+    SingleWindow single;
 } Task;
 
 /* ---- results ---- */
@@ -56,8 +58,14 @@ static void deliver(Task *task, Group *g, int t, char *result) {
 
 /* ---- runs ---- */
 
-static void add_elements(const Form *f, ptrdiff_t size, Group *g, ptrdiff_t n, const char *v, const char *w) {
-    const ptrdiff_t row = LANES * size;
+static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, const char *w) {
+    const Form *f = &t->form;
+    const ptrdiff_t size = t->size, row = LANES * size;
+    if (f->type == F32 && !f->weighted && n >= MANY) {
+        const ptrdiff_t done = add_singles(&t->single, g, n, (const float *)v, AHEAD);
+        v += done * size;
+        n -= done;
+    }
     const size_t rest = (size_t)(n % LANES);
     double last[LANES] = {0}, last_weights[LANES] = {0};
     Rows rows = {v, w, row, sizeof(Doubles), 0, AHEAD, NULL, (const char *)last_weights};
@@ -81,17 +89,18 @@ static void add_run(Task *t, Group *g, const char *data, const char *weights) {
     const ptrdiff_t n = a->shape[t->inner], stride = a->stride[t->inner], weight = a->weight[t->inner];
     const int per = t->pairs ? 2 : 1;
     if (t->ready && (!t->form.weighted || weight == per * (ptrdiff_t)sizeof(double))) {
-        add_elements(&t->form, t->size, g, n * per, data, weights);
+        add_elements(t, g, n * per, data, weights);
         return;
     }
     const int from = t->pairs ? complex_of(a->dtype) : a->dtype;
     const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
     _Alignas(64) char elements[RUN * sizeof(double)], copied[RUN * sizeof(double)];
-    for (ptrdiff_t i = 0; i < n; i += RUN / 2) {
-        const ptrdiff_t k = min_of(RUN / 2, n - i);
+    const ptrdiff_t most = t->form.weighted ? RUN / 2 : (ptrdiff_t)sizeof elements / (per * t->size);
+    for (ptrdiff_t i = 0; i < n; i += most) {
+        const ptrdiff_t k = min_of(most, n - i);
         fetch(k, data + i * stride, stride, from, a->swapped, to, elements);
         if (t->form.weighted) fetch(k, weights + i * weight, weight, per == 2 ? C128 : F64, 0, per == 2 ? C128 : F64, copied);
-        add_elements(&t->form, t->size, g, k * per, elements, copied);
+        add_elements(t, g, k * per, elements, copied);
     }
 }
 
@@ -105,13 +114,13 @@ static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
     ptrdiff_t filled = 0;
     for (ptrdiff_t i = 0; i < a->shape[axis]; i++) {
         if (filled + each > RUN) {
-            add_elements(&t->form, t->size, g, filled, elements, NULL);
+            add_elements(t, g, filled, elements, NULL);
             filled = 0;
         }
         fetch(n, data + i * a->stride[axis], stride, from, a->swapped, to, elements + filled * t->size);
         filled += each;
     }
-    add_elements(&t->form, t->size, g, filled, elements, NULL);
+    add_elements(t, g, filled, elements, NULL);
 }
 
 /* ---- strips ---- */
@@ -187,6 +196,7 @@ static void sum_strips(Task *t, const char *data, const char *weights, char *res
 
 static void sum_run(Task *t, Group *g, const char *data, const char *weights, char *results) {
     walk_summed(t, 0, g, 0, data, weights);
+    flush_singles(&t->single, g);
     deliver(t, g, 0, results);
     if (g->tallies == 2) deliver(t, g, 1, results + t->pair_result);
     clear_group(g);
@@ -358,6 +368,7 @@ static void begin_task(Task *t, const Addends *a, int dtype, void *room) {
     t->strips = room;
     t->flags = t->kepts = t->summeds = t->pairs = 0;
     t->pair_result = 0;
+    t->single = (SingleWindow){.E = 0};
 }
 
 int block_sum(const Addends *a, int dtype, char *results, void *room) {

@@ -35,7 +35,8 @@ cnp.import_array()
 
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
 cdef enum:
-    ROWS, COLUMNS, OTHER, SUMS, OTHER_SUMS, KINDS   # products of matrices that lie so, and sums
+    ROWS, COLUMNS, OTHER, SHORT, SUMS, OTHER_SUMS, KINDS   # products of matrices that lie so, and sums
+    MOST_OF_SHORT = 32, LEAST_MANY = 64   # as `layout_of` in model.py
     MOST_STEPS = 24
     FEW_ROWS = 1024
     FEW_COLUMNS = 64
@@ -53,7 +54,8 @@ cdef int host_limit = 1                        # threads that this host gives to
 cdef object silent = None   # a context in which NumPy reports nothing
 cdef object dot_by_numpy = None, matvec_by_numpy = None
 cdef Py_ssize_t SMALL_VECTOR = 1 << 14         # bytes, which our kernel adds up before BLAS has begun
-cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on the general way, and threads, are worth it
+cdef Py_ssize_t LARGE_VECTOR = 3 << 20         # bytes, which BLAS, on one thread, has to read from memory
+cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on threads are worth it
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
 cdef object nothing_chosen = None
 cdef bint anyone_chose = False   # in any context: the variable need not be read before
@@ -120,7 +122,11 @@ cdef int layout_of(cnp.ndarray a, const Matrix *A) noexcept:
     cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(a)
     if not cnp.PyArray_ISALIGNED(a) or A.swapped:
         return OTHER
-    return ROWS if A.cs == size or A.n == 1 else COLUMNS if A.rs == size else OTHER
+    if A.cs == size or A.n == 1:
+        return SHORT if A.n <= MOST_OF_SHORT and A.m >= LEAST_MANY else ROWS
+    if A.rs == size:
+        return SHORT if A.m <= MOST_OF_SHORT and A.n >= LEAST_MANY else COLUMNS
+    return OTHER
 
 
 cdef bint is_auto() except -1:
@@ -194,11 +200,14 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b):
     if A.dtype == DTYPES or x.m != A.m or not is_auto():
         return None
     cdef Py_ssize_t nbytes = A.m * cnp.PyArray_ITEMSIZE(b)
-    if A.dtype == C64 or A.dtype == C128 or A.dtype in (F32, F64) and nbytes >= SMALL_VECTOR:
+    # BLAS has no threads for them, but the faster kernel from cache.
+    if A.dtype == C64 or A.dtype == C128 or A.dtype in (F32, F64) and SMALL_VECTOR <= nbytes < LARGE_VECTOR:
         return dot_by_numpy(a, b)
     # A dot product of bool ends at its first true.
-    if A.dtype == CLONGDOUBLE or A.dtype != BOOL and nbytes >= MOST_OF_SERIAL_DOTS:
+    if A.dtype == CLONGDOUBLE:
         return None
+    if A.dtype != BOOL and nbytes >= MOST_OF_SERIAL_DOTS:
+        return dot_by_threads(A.dtype, a, b)
     A.n, A.cs, A.m, A.rs = A.m, A.rs, 1, 0
     cdef long double result   # large and aligned enough for any of them
     y = A
@@ -209,6 +218,19 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b):
         with nogil:
             kernels.matvec(&A, &x, &y)
     return PyArray_Scalar(&result, cnp.PyArray_DescrFromType(number), None)
+
+
+cdef object dot_by_threads(int dtype, cnp.ndarray a, cnp.ndarray b):
+    """The same of long vectors, on as many threads as a sum of as many bytes."""
+    cdef int how = how_to_compute(dtype, SUMS, 2 * cnp.PyArray_NBYTES(b))
+    if how == UNKNOWN:
+        return None
+    if how == 1 and (dtype == F32 or dtype == F64):
+        return dot_by_numpy(a, b)
+    cdef cnp.npy_intp one = 1
+    cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &one, cnp.PyArray_TYPE(a))
+    multiply_by_threads(b[None], a, result, how)
+    return result[0]
 
 
 def short_cut_of_products(general):

@@ -52,7 +52,7 @@ static void singles_of_halves(ptrdiff_t n, const uint16_t *src, float *dst) {
 
 /* ---- gathering: bytes only, so that neither alignment nor dtype matters ---- */
 
-typedef struct { uint64_t part[2]; } pair;
+typedef uint64_t pair __attribute__((vector_size(16)));
 typedef struct { uint64_t part[4]; } quad;
 
 /* A stride that the compiler knows lets it load whole vectors and pick from them. */

@@ -18,6 +18,7 @@ typedef struct {
     int type;       /* F32 or F64 */
     int weighted;
     int one_weight; /* of a row */
+    int skip;       /* 1: elements, float64 without weights, lie two apart */
 } Form;
 
 /* Rows of LANES elements, and perhaps one more that lies elsewhere. */
@@ -59,8 +60,8 @@ typedef struct {
 #define round_tally JOIN(round_tally, PARLINALG_ISA)
 #define trusted JOIN(trusted, PARLINALG_ISA)
 #define add_singles JOIN(add_singles, PARLINALG_ISA)
+#define round_singles JOIN(round_singles, PARLINALG_ISA)
 #define flush_singles JOIN(flush_singles, PARLINALG_ISA)
-#define largest_of JOIN(largest_of, PARLINALG_ISA)
 #define check_folds JOIN(check_folds, PARLINALG_ISA)
 
 /* Whether floating-point arithmetic has passed check_folds(). */
@@ -86,12 +87,19 @@ void clear_group(Group *g);
 void add_rows(const Form *form, Group *g, const Rows *rows);
 /* Empties the sums into the tallies. */
 void flush_group(Group *g);
-/* The largest magnitude of each lane, as bits: greater than those of infinity where there is a NaN. */
-Words largest_of(const Form *f, const Rows *rows);
-/* Adds as many of n float32 as are whole vectors, to a window and, where they do not fit, to the group of the same
-   tallies; says how many that were. */
-ptrdiff_t add_singles(SingleWindow *w, Group *g, ptrdiff_t n, const float *v, ptrdiff_t ahead);
+/* Adds n float32, of which each is `step`, 1 or 2, after the one before, to a window and, where they do not fit, to the
+   group of the same tallies. */
+void add_singles(SingleWindow *w, Group *g, ptrdiff_t n, const float *v, int step, ptrdiff_t ahead);
 void flush_singles(SingleWindow *w, Group *g);
+/* As round_tally, where there is nothing in the group. */
+int round_singles(const SingleWindow *w, const Group *g, int t, int dtype, void *out);
+static inline void clear_singles(SingleWindow *w) {
+    if (w->used) w->sums[0] = w->sums[1] = (Words){0};
+    w->used = 0;
+}
+static inline int is_empty(const Group *g) {
+    return !g->chains && is_clear(g->tally) && (g->tallies == 1 || is_clear(g->tally + 1));
+}
 /* Rounds what belongs to tally t; see round_state. */
 int round_tally(Group *g, int t, int dtype, void *out);
 /* Kernels.check */

@@ -30,7 +30,7 @@ static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
         for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
             const char *row = row_of(rows, i), *weights = f->weighted ? weights_of(rows, i) : NULL;
             for (int j = t; j < LANES; j += g->tallies) {
-                const double x = element(f->type, row, j);
+                const double x = element(f->type, row, j * (1 + f->skip));
                 if (weights) add_product(tally, digit, x, element(F64, weights, f->one_weight ? 0 : j));
                 else add_double(tally, digit, x);
             }
@@ -96,7 +96,7 @@ static void set_window(Group *g, int t, int E) {
 
 /* The bits of the magnitudes of a row: greater than those of infinity where there is a NaN. */
 static inline Words magnitudes(const Form *f, const Rows *rows, ptrdiff_t i) {
-    Doubles v = load(f->type, row_of(rows, i));
+    Doubles v = load(f->type, f->skip, row_of(rows, i));
     if (f->weighted) v *= load_weights(f->one_weight, weights_of(rows, i));
     return (Words)v & 0x7fffffffffffffff;
 }
@@ -108,7 +108,8 @@ static inline Words larger(Words a, Words b) {
     return (a & greater) | (b & ~greater);
 }
 
-Words largest_of(const Form *f, const Rows *rows) {
+/* The largest magnitude of each lane. */
+static Words largest_of(const Form *f, const Rows *rows) {
     enum { APART = 4 };   /* since each comparison has to wait for the one before */
     Words most[APART] = {{0}};
     ptrdiff_t i = 0;
@@ -272,7 +273,7 @@ static int singles_agree(ptrdiff_t n, const float *v, const Rows *rows) {
     SingleWindow w = {.E = 0};
     Group g;
     begin_group(&g, 1, &tally);
-    add_singles(&w, &g, n, v, 0);
+    add_singles(&w, &g, n, v, 1, 0);
     flush_singles(&w, &g);
     return is_sum_of(&g, &(Form){.type = F32}, rows);
 }
@@ -291,7 +292,7 @@ int check_folds(void) {
     for (int type = F32; type <= F64; type++)
         for (int weighted = 0; weighted <= HAS_FMA; weighted++)
             for (int folds = weighted ? MOST_FOLDS : 2; folds <= MOST_FOLDS; folds++) {
-                const Form f = {type, weighted, 0};
+                const Form f = {.type = type, .weighted = weighted};
                 const char *data = type == F32 ? (const char *)single : (const char *)x;
                 const char *weights = (const char *)(type == F32 ? z : y);
                 const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS, 0, NULL, NULL};

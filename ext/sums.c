@@ -7,7 +7,7 @@ enum {
     BLOCK = 256,      /* rows of a run that are folded, and if need be folded again, at a time */
     STRIP = 256,      /* neighbouring sums worked on at a time */
     STRIP_ROWS = 32,
-    MANY = 256,       /* float32 that are worth integers of their own */
+    MANY = 48,        /* float32 that are worth integers of their own */
     AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
     LONG = 16,        /* elements of an axis from which on it is worth to go along it */
 };
@@ -33,6 +33,7 @@ typedef struct {
     int inner;              /* axis of the run, or of the strip */
     int rows;               /* axis of a strip's rows */
     int ready;              /* elements need no conversion: runs and strips of them are read where they lie */
+    int every_other;        /* nor do every other ones, of runs */
     ptrdiff_t size;         /* of an element, converted */
     int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
     ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
@@ -49,7 +50,8 @@ static void add_to_state(Tally *t, int64_t *state) {
 
 static void deliver(Task *task, Group *g, int t, char *result) {
     if (task->dtype != STATES) {
-        task->flags |= round_tally(g, t, task->dtype, result);
+        task->flags |= task->single.used ? round_singles(&task->single, g, t, task->dtype, result)
+                                         : round_tally(g, t, task->dtype, result);
         return;
     }
     flush_group(g);
@@ -58,30 +60,31 @@ static void deliver(Task *task, Group *g, int t, char *result) {
 
 /* ---- runs ---- */
 
-static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, const char *w) {
-    const Form *f = &t->form;
-    const ptrdiff_t size = t->size, row = LANES * size;
-    if (f->type == F32 && !f->weighted && n >= MANY) {
-        const ptrdiff_t done = add_singles(&t->single, g, n, (const float *)v, AHEAD);
-        v += done * size;
-        n -= done;
+/* Each element `step` after the one before: 1, or 2 if they have no weights. */
+static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int step, const char *w) {
+    Form f = t->form;
+    if (f.type == F32 && !f.weighted && n >= MANY) {
+        add_singles(&t->single, g, n, (const float *)v, step, AHEAD);
+        return;
     }
+    f.skip = step - 1;
+    const ptrdiff_t size = t->size, row = LANES * step * size;
     const size_t rest = (size_t)(n % LANES);
-    double last[LANES] = {0}, last_weights[LANES] = {0};
+    double last[2 * LANES] = {0}, last_weights[LANES] = {0};
     Rows rows = {v, w, row, sizeof(Doubles), 0, AHEAD, NULL, (const char *)last_weights};
     for (ptrdiff_t left = n / LANES; left > BLOCK; left -= BLOCK, n -= BLOCK * LANES) {
         rows.count = BLOCK;
-        add_rows(f, g, &rows);
+        add_rows(&f, g, &rows);
         rows.data += BLOCK * row;
-        rows.weights += f->weighted ? BLOCK * (ptrdiff_t)sizeof(Doubles) : 0;
+        rows.weights += f.weighted ? BLOCK * (ptrdiff_t)sizeof(Doubles) : 0;
     }
     rows.count = n / LANES;
     if (rest) {
-        memcpy(last, rows.data + rows.count * row, rest * (size_t)size);
-        if (f->weighted) memcpy(last_weights, rows.weights + rows.count * (ptrdiff_t)sizeof(Doubles), rest * sizeof *last_weights);
+        memcpy(last, rows.data + rows.count * row, ((rest - 1) * (size_t)step + 1) * (size_t)size);
+        if (f.weighted) memcpy(last_weights, rows.weights + rows.count * (ptrdiff_t)sizeof(Doubles), rest * sizeof *last_weights);
         rows.last = (const char *)last;
     }
-    if (n) add_rows(f, g, &rows);
+    if (n) add_rows(&f, g, &rows);
 }
 
 static void add_run(Task *t, Group *g, const char *data, const char *weights) {
@@ -89,7 +92,11 @@ static void add_run(Task *t, Group *g, const char *data, const char *weights) {
     const ptrdiff_t n = a->shape[t->inner], stride = a->stride[t->inner], weight = a->weight[t->inner];
     const int per = t->pairs ? 2 : 1;
     if (t->ready && (!t->form.weighted || weight == per * (ptrdiff_t)sizeof(double))) {
-        add_elements(t, g, n * per, data, weights);
+        add_elements(t, g, n * per, data, 1, weights);
+        return;
+    }
+    if (t->every_other && n >= MANY) {
+        add_elements(t, g, n, data, 2, NULL);
         return;
     }
     const int from = t->pairs ? complex_of(a->dtype) : a->dtype;
@@ -100,7 +107,7 @@ static void add_run(Task *t, Group *g, const char *data, const char *weights) {
         const ptrdiff_t k = min_of(most, n - i);
         fetch(k, data + i * stride, stride, from, a->swapped, to, elements);
         if (t->form.weighted) fetch(k, weights + i * weight, weight, per == 2 ? C128 : F64, 0, per == 2 ? C128 : F64, copied);
-        add_elements(t, g, k * per, elements, copied);
+        add_elements(t, g, k * per, elements, 1, copied);
     }
 }
 
@@ -114,13 +121,13 @@ static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
     ptrdiff_t filled = 0;
     for (ptrdiff_t i = 0; i < a->shape[axis]; i++) {
         if (filled + each > RUN) {
-            add_elements(t, g, filled, elements, NULL);
+            add_elements(t, g, filled, elements, 1, NULL);
             filled = 0;
         }
         fetch(n, data + i * a->stride[axis], stride, from, a->swapped, to, elements + filled * t->size);
         filled += each;
     }
-    add_elements(t, g, filled, elements, NULL);
+    add_elements(t, g, filled, elements, 1, NULL);
 }
 
 /* ---- strips ---- */
@@ -196,10 +203,11 @@ static void sum_strips(Task *t, const char *data, const char *weights, char *res
 
 static void sum_run(Task *t, Group *g, const char *data, const char *weights, char *results) {
     walk_summed(t, 0, g, 0, data, weights);
-    flush_singles(&t->single, g);
+    if (t->dtype == STATES || !is_empty(g)) flush_singles(&t->single, g);
     deliver(t, g, 0, results);
     if (g->tallies == 2) deliver(t, g, 1, results + t->pair_result);
     clear_group(g);
+    clear_singles(&t->single);
 }
 
 static void walk_kept(Task *t, int k, Group *g, const char *data, const char *weights, char *results) {
@@ -324,12 +332,12 @@ static int choose_walk(Task *t) {
     return strips;
 }
 
-/* Whether elements follow each other along the run, or the strip, and all are aligned. */
-static int lies_ready(const Task *t) {
+/* Whether elements are aligned numbers that need no conversion, and lie so many sizes apart along the run, or strip. */
+static int lies_ready(const Task *t, ptrdiff_t apart) {
     const Addends *a = &t->a;
     ptrdiff_t strides = 0;
     for (int k = 0; k < a->ndim; k++) strides |= a->stride[k];
-    return a->dtype == t->form.type && !a->swapped && a->stride[t->inner] == (t->pairs ? 2 : 1) * t->size &&
+    return a->dtype == t->form.type && !a->swapped && a->stride[t->inner] == apart * t->size &&
            is_aligned(a->data, strides, 0, a->dtype);
 }
 
@@ -337,7 +345,8 @@ static void sum_floats(Task *t, char *results) {
     const int strips = choose_walk(t);
     t->form.one_weight = strips;
     t->size = (ptrdiff_t)size_of(t->form.type);
-    t->ready = lies_ready(t);
+    t->ready = lies_ready(t, t->pairs ? 2 : 1);
+    t->every_other = !strips && !t->pairs && !t->form.weighted && lies_ready(t, 2);
     if (strips) {
         walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
         return;

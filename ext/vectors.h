@@ -2,7 +2,7 @@
 #ifndef PARLINALG_VECTORS_H
 #define PARLINALG_VECTORS_H
 
-#include "isa.h"
+#include "lanes.h"
 
 #include <string.h>
 
@@ -18,7 +18,9 @@ typedef uint64_t Words __attribute__((vector_size(VECTOR_BYTES)));
 typedef double UnalignedDoubles __attribute__((vector_size(VECTOR_BYTES), aligned(4)));
 typedef float Floats __attribute__((vector_size(VECTOR_BYTES / 2), aligned(4)));
 
-static inline Doubles load(int type, const char *p) {
+/* Every other one of float64 where `skip` is 1; nothing beyond the last is read. */
+static inline Doubles load(int type, int skip, const char *p) {
+    if (skip) return PICK_OVERLAPPING(8, *(const UnalignedDoubles *)p, *(const UnalignedDoubles *)(p + 8 * (LANES - 1)));
     if (type == F64) return *(const UnalignedDoubles *)p;
     return __builtin_convertvector(*(const Floats *)p, Doubles);
 }

@@ -65,6 +65,7 @@ KINDS = (  # in the order of `_small`
     ("matvec", "rows"),
     ("matvec", "columns"),
     ("matvec", "other"),
+    ("matvec", "short"),
     ("sum", "rows"),
     ("sum", "other"),
 )

@@ -19,6 +19,7 @@ SMALLEST, LARGEST = 1 << 15, 1 << 30  # bytes, of them
 PRODUCTS = 100  # of an operator, in which placing its matrix must pay
 WORTH_PLACING = 0.5  # of the time of who needs no placing, that a device must at least save
 WORTH = 0.8  # of the time of the simpler candidate, that the other one must at least take: loops flatter threads
+SHORT, MANY = 32, 64  # elements of a row that is short; rows
 FROM_MEMORY, WORTH_FROM_MEMORY = 1 << 26, 0.92  # bytes, from which on that is less so
 
 
@@ -163,8 +164,18 @@ def kind_of(operation: str, dtype: np.dtype, layout: str) -> str:
 
 
 def layout_of(a: Any) -> str:
-    """Along which axis the elements of a matrix follow each other: "rows", "columns" or "other"."""
+    """Along which axis the elements of a matrix follow each other: "rows", "columns", or "other": neither.
+
+    "short": the rows, or columns, are so short and many that BLAS is slow.
+    """
     strides: Sequence[int] = a.strides[-2:]
-    if a.ndim < 2 or strides[1] == a.itemsize or a.shape[-1] == 1:
-        return "rows" if a.flags.aligned and a.dtype.isnative else "other"
-    return "columns" if strides[0] == a.itemsize and a.flags.aligned and a.dtype.isnative else "other"
+    if not (a.flags.aligned and a.dtype.isnative):
+        return "other"
+    if a.ndim < 2:
+        return "rows"
+    m, n = a.shape[-2:]
+    if strides[1] == a.itemsize or n == 1:
+        return "short" if n <= SHORT and m >= MANY else "rows"
+    if strides[0] == a.itemsize:
+        return "short" if m <= SHORT and n >= MANY else "columns"
+    return "other"

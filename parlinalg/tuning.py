@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from .backends._base import Backend
 from .backends._numpy import NumPy
 from .dispatch import use_model
-from .model import BLAS, Candidate, Curve, Model, kind_of
+from .model import BLAS, SHORT, Candidate, Curve, Model, kind_of
 from .probe import seconds_of_probe
 from .profile import free_memory
 from .profiles import default_path, save
@@ -84,7 +85,7 @@ def _tune(quick: bool, report: Callable[[float, str], None]) -> Path:
     for done, (operation, dtype, layout) in enumerate(kinds):
         kind = kind_of(operation, dtype, layout)
         report(done / len(kinds), kind)
-        own = (*sizes, HUGE) if operation == "matvec" and dtype.char in BLAS and layout != "other" else sizes
+        own = (*sizes, HUGE) if operation == "matvec" and dtype.char in BLAS and layout in ("rows", "columns") else sizes
         room = free_memory() * MOST_OF_MEMORY
         curves[kind] = _measure_kind(operation, dtype, layout, [size for size in own if size <= room], workers)
     uploads: dict[str, float] = {}
@@ -106,7 +107,8 @@ def _kinds(characters: str) -> Iterator[tuple[str, np.dtype, str]]:
     for character in characters:
         dtype = np.dtype(character)
         yield from (("matvec", dtype, layout) for layout in ("rows", "columns", "other"))
-        if character in "fdFD":
+        if character in BLAS:
+            yield "matvec", dtype, "short"
             yield "exact", dtype, "rows"
         yield from (("sum", dtype, layout) for layout in ("rows", "other"))
 
@@ -147,12 +149,15 @@ def _sum(backend: Backend, workers: int, A: Array) -> Call:
 
 
 def _matrix(dtype: np.dtype, layout: str, nbytes: int) -> Array:
-    """Square, of so many bytes, with numbers as usual as can be; "other": flipped."""
-    n = max(1, int((nbytes / dtype.itemsize) ** 0.5))
+    """Of so many bytes, with numbers as usual as can be; square, unless it is "short"; "other": every other element."""
+    elements = nbytes // dtype.itemsize
+    n = SHORT // 2 if layout == "short" else max(1, math.isqrt(elements))
+    m = max(1, elements // n)
     base = np.random.default_rng(0).standard_normal(4096)
     some = base > 0 if dtype.kind == "b" else (100 * base).astype(dtype)
-    A = np.resize(some, (n, n))
-    return A if layout == "rows" else A.T if layout == "columns" else A[::-1, ::-1]
+    if layout == "other":
+        return np.resize(some, (2 * m, 2 * n))[::2, ::2]
+    return np.resize(some, (n, m)).T if layout == "columns" else np.resize(some, (m, n))
 
 
 def _seconds(call: Call) -> float:

@@ -3,9 +3,9 @@
     pip install "parlinalg[bench]"
     python docs/measurements/grid.py [--quick] [--out FOLDER]
 
-Operations, dtypes, layouts and shapes, from 1 to 1e8 elements: square, tall and wide. Contenders take turns, each after
-a pause and warmed up, as their users would call them; medians. Writes every figure to grid.json, and a picture for each
-dtype. Prints first where parlinalg loses, then geometric means.
+Operations, dtypes, layouts and shapes, from 1 to 1e8 elements: square, tall and wide. Contenders take turns, in random
+order, each after a pause and warmed up, as their users would call them; medians. Writes every figure to grid.json, and a
+picture for each dtype. Prints first where parlinalg loses, then geometric means.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from random import shuffle
 from statistics import geometric_mean, median
 from typing import Any
 
@@ -40,7 +41,7 @@ QUICK_SIZES = (10, 1000, 10**5, 10**6, 10**7)
 NARROW = 16  # the short side of tall and wide matrices
 ROUNDS = 5
 BATCH = 0.002  # seconds that the calls of one measurement take together, at least
-WARMUP = 0.01  # of calls before they are counted: idle threads and processors need some milliseconds
+WARMUP = 0.01  # of calls before they are counted: idle threads and processors, and caches, need some milliseconds
 LONGEST_PAUSE = 0.3
 OPERATIONS = ("matvec", "psum", "vecdot")
 
@@ -180,6 +181,8 @@ def _numba(numba: Any) -> Any:
 
 
 def by_jax(operation: str, A: np.ndarray, x: np.ndarray) -> Call | None:
+    if not A.flags.c_contiguous:
+        return None  # JAX has no strides: it would be measured on copies
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -243,22 +246,16 @@ def settle() -> None:
 def seconds_of(calls: dict[str, Call]) -> dict[str, float]:
     """Medians, in turns."""
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    numbers: dict[str, int] = {}
-    for name, call in calls.items():
-        calls_within(WARMUP, call)
-        numbers[name] = calls_within(BATCH, call)
-    for round_ in range(ROUNDS):
-        for name, call in rotated(list(calls.items()), round_):
+    for call in calls.values():
+        call()  # compilers take long
+    order = list(calls)
+    for _ in range(ROUNDS):
+        shuffle(order)
+        for name in order:
             settle()
-            timed(call, numbers[name])
-            samples[name].append(timed(call, numbers[name]))
+            number = calls_within(WARMUP, calls[name])
+            samples[name].append(timed(calls[name], max(1, round(number * BATCH / WARMUP))))
     return {name: median(of_one) for name, of_one in samples.items()}
-
-
-def rotated(items: list[Any], by: int) -> list[Any]:
-    """Another one comes first each time."""
-    first = by % len(items)
-    return items[first:] + items[:first]
 
 
 def calls_within(seconds: float, call: Call) -> int:

@@ -149,14 +149,14 @@ def _sum(backend: Backend, workers: int, A: Array) -> Call:
 
 
 def _matrix(dtype: np.dtype, layout: str, nbytes: int) -> Array:
-    """Of so many bytes, with numbers as usual as can be; square, unless it is "short"; "other": every other element."""
+    """Of so many bytes, with numbers as usual as can be; square, unless it is "short"; "other": every other column."""
     elements = nbytes // dtype.itemsize
     n = SHORT // 2 if layout == "short" else max(1, math.isqrt(elements))
     m = max(1, elements // n)
     base = np.random.default_rng(0).standard_normal(4096)
     some = base > 0 if dtype.kind == "b" else (100 * base).astype(dtype)
     if layout == "other":
-        return np.resize(some, (2 * m, 2 * n))[::2, ::2]
+        return np.resize(some, (m, 2 * n))[:, ::2]
     return np.resize(some, (n, m)).T if layout == "columns" else np.resize(some, (m, n))
 
 

@@ -161,6 +161,10 @@ MUTANTS = (
     Mutant(
         "folds: products that underflow accepted", "ext/folds.c", " || (any(f.zero) && underflows(&form, rows))", ""
     ),
+    Mutant("singles: numbers beyond the window ignored", "ext/singles.c", "(over & 0xff800000ff800000) | ", ""),
+    Mutant("singles: what is left ignored", "ext/singles.c", " | (rest & 0x7fffffff7fffffff)", ""),
+    Mutant("singles: the last row lost", "ext/singles.c", "rows->count + (rows->last != NULL)", "rows->count"),
+    Mutant("singles: integers overflow", "ext/singles.c", "BLOCK = 128, ", "BLOCK = 4096,"),
     Mutant("folds: windows too low for an error", "ext/groups.c", "-969 + 46", "-1074 + 46"),
     Mutant("folds: integers overflow", "ext/folds.h", "MOST_CHAINS = 1 << 11", "MOST_CHAINS = 1 << 15"),
     Mutant("folds: the last row lost", "ext/sums.c", "        rows.last = (const char *)last;\n", ""),

@@ -70,7 +70,7 @@ def test_steps_choose_what_hardly_anything_beats(one: list[float], two: list[flo
 
 
 @pytest.mark.parametrize("character", "?bBhHiIlLqQefdFDgG")
-@pytest.mark.parametrize("layout", ["rows", "columns", "other"])
+@pytest.mark.parametrize("layout", ["rows", "columns", "other", "short"])
 @pytest.mark.parametrize("operation", ["matvec", "sum", "exact"])
 def test_every_kind_of_call_has_a_candidate(character: str, layout: str, operation: str) -> None:
     kind = kind_of(operation, np.dtype(character), layout)
@@ -84,6 +84,14 @@ def test_layouts() -> None:
     of_bytes = np.frombuffer(bytes(8 * 24 + 1), np.uint8)[1:].view(np.float64).reshape(4, 6)
     found = [layout_of(one) for one in (A, A.T, A[::-1, ::-1], A[:, ::2], A.astype(">f8"), of_bytes, A[0])]
     assert found == ["rows", "columns", "other", "other", "other", "other", "rows"]
+    tall = np.ones((64, 32))
+    assert [layout_of(one) for one in (tall, tall.T, tall.T.copy(), tall[:63], tall[:, ::2])] == [
+        "short",
+        "short",
+        "rows",
+        "rows",
+        "other",
+    ]
 
 
 # The file

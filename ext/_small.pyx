@@ -41,6 +41,8 @@ cdef enum:
     FEW_ROWS = 1024
     FEW_COLUMNS = 64
     UNKNOWN = -2
+    SMALL_VECTOR = 16384   # bytes, which our kernel adds up before BLAS has begun
+    DOUBLES = 2048         # of as many bytes
 
 cpdef enum:
     BY_NUMPY = -1
@@ -53,7 +55,6 @@ cdef Step steps[DTYPES][KINDS][MOST_STEPS]
 cdef int host_limit = 1                        # threads that this host gives to a process
 cdef object silent = None   # a context in which NumPy reports nothing
 cdef object dot_by_numpy = None, matvec_by_numpy = None
-cdef Py_ssize_t SMALL_VECTOR = 1 << 14         # bytes, which our kernel adds up before BLAS has begun
 cdef Py_ssize_t LARGE_VECTOR = 3 << 20         # bytes, which BLAS, on one thread, has to read from memory
 cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on threads are worth it
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
@@ -200,8 +201,14 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b):
     if A.dtype == DTYPES or x.m != A.m or not is_auto():
         return None
     cdef Py_ssize_t nbytes = A.m * cnp.PyArray_ITEMSIZE(b)
+    cdef double conjugated[DOUBLES]
+    if A.dtype == C64 or A.dtype == C128:
+        if nbytes >= SMALL_VECTOR or not are_for_blas(a, a) or not cnp.PyArray_IS_C_CONTIGUOUS(a):
+            return dot_by_numpy(a, b)
+        conjugate(A.dtype, 2 * A.m, x.data, conjugated)
+        x.data = <char *>conjugated
     # BLAS has no threads for them, but the faster kernel from cache.
-    if A.dtype == C64 or A.dtype == C128 or A.dtype in (F32, F64) and SMALL_VECTOR <= nbytes < LARGE_VECTOR:
+    if A.dtype in (F32, F64) and SMALL_VECTOR <= nbytes < LARGE_VECTOR:
         return dot_by_numpy(a, b)
     # A dot product of bool ends at its first true.
     if A.dtype == CLONGDOUBLE:
@@ -218,6 +225,17 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b):
         with nogil:
             kernels.matvec(&A, &x, &y)
     return PyArray_Scalar(&result, cnp.PyArray_DescrFromType(number), None)
+
+
+cdef void conjugate(int dtype, Py_ssize_t parts, const char *x, double *y) noexcept:
+    cdef Py_ssize_t k
+    cdef const double *doubles = <const double *>x
+    cdef const float *singles = <const float *>x
+    for k in range(0, parts, 2):
+        if dtype == C128:
+            y[k], y[k + 1] = doubles[k], -doubles[k + 1]
+        else:
+            (<float *>y)[k], (<float *>y)[k + 1] = singles[k], -singles[k + 1]
 
 
 cdef object dot_by_threads(int dtype, cnp.ndarray a, cnp.ndarray b):

@@ -116,11 +116,12 @@ static void converted_block(const Matrix *A, int acc, int row_major, const char 
 
 typedef void (*block_fn)(const Matrix *A, int acc, int row_major, const char *x, char *sums);
 
-/* Bytes and words of two are converted faster than they are used one by one, unless lines are short. */
+/* Bytes and words of two are converted faster than they are used one by one, unless lines are short; but lines of bool
+   end at their first true. */
 static block_fn block_for(const Matrix *A, int acc, int row_major, int contiguous) {
     if (!lies_ready(A, acc)) return converted_block;
     if (contiguous) return ready_block;
-    const int small = size_of(acc) < 4 && (row_major ? A->n : A->m) >= FEW;
+    const int small = acc != BOOL && size_of(acc) < 4 && (row_major ? A->n : A->m) >= FEW;
     return small || acc == CLONGDOUBLE ? converted_block : strided_block;
 }
 

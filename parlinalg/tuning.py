@@ -85,7 +85,9 @@ def _tune(quick: bool, report: Callable[[float, str], None]) -> Path:
     for done, (operation, dtype, layout) in enumerate(kinds):
         kind = kind_of(operation, dtype, layout)
         report(done / len(kinds), kind)
-        own = (*sizes, HUGE) if operation == "matvec" and dtype.char in BLAS and layout in ("rows", "columns") else sizes
+        own = (
+            (*sizes, HUGE) if operation == "matvec" and dtype.char in BLAS and layout in ("rows", "columns") else sizes
+        )
         room = free_memory() * MOST_OF_MEMORY
         curves[kind] = _measure_kind(operation, dtype, layout, [size for size in own if size <= room], workers)
     uploads: dict[str, float] = {}
@@ -116,16 +118,16 @@ def _kinds(characters: str) -> Iterator[tuple[str, np.dtype, str]]:
 def _measure_kind(
     operation: str, dtype: np.dtype, layout: str, sizes: Sequence[int], workers: int
 ) -> dict[Candidate, Curve]:
-    candidates = [Candidate("openmp", one) for one in sorted({1, workers})]
-    if operation == "matvec" and dtype.char in BLAS:
-        candidates.append(Candidate("numpy", 1))
-    seconds: dict[Candidate, list[float]] = {one: [] for one in candidates}
-    for size in sizes:
-        A = _matrix(dtype, layout, size)
-        for one in candidates:
-            seconds[one].append(_seconds(_call(one, operation, A)))
-            if one.backend == "numpy":
-                time.sleep(SPINNING)
+    threads = [Candidate("openmp", one) for one in sorted({1, workers})]
+    blas = [Candidate("numpy", 1)] if operation == "matvec" and dtype.char in BLAS else []
+    seconds: dict[Candidate, list[float]] = {one: [] for one in (*threads, *blas)}
+    for candidates in (threads, blas):
+        for size in sizes if candidates else ():
+            A = _matrix(dtype, layout, size)
+            for one in candidates:
+                seconds[one].append(_seconds(_call(one, operation, A)))
+    if blas:
+        time.sleep(SPINNING)
     return {one: Curve(tuple(map(float, sizes)), tuple(found)) for one, found in seconds.items()}
 
 

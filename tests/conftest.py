@@ -22,7 +22,7 @@ else:
 
 pytest_plugins = ("leftovers", "skips")
 
-settings.register_profile("quick", max_examples=50, derandomize=True, database=None, deadline=None)
+settings.register_profile("quick", max_examples=40, derandomize=True, database=None, deadline=None)
 settings.register_profile("some", max_examples=20, derandomize=True, database=None, deadline=None)
 settings.register_profile("few", max_examples=8, derandomize=True, database=None, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)

@@ -16,8 +16,9 @@ def _class_name(backend: str) -> str:
     return f"Test_{backend.replace('-', '_')}"
 
 
-# Of backends whose calls take milliseconds. `PARLINALG_HYPOTHESIS=thorough` tests them as thoroughly as the others.
-FEW_EXAMPLES = {"ipyparallel": 4, "opencl": 12}
+# Of backends that compute with the kernels of openmp, or whose calls take milliseconds. `PARLINALG_HYPOTHESIS=thorough`
+# tests them as thoroughly as the others.
+FEW_EXAMPLES = {"ipyparallel": 4, "toy-threads": 10, "opencl": 12, "mpi": 15, "process": 15}
 
 # The client's thread forgets old messages at random (jupyter_client's session), which may fall into the moment in which
 # a strategy draws; hypothesis cannot tell whose thread it was. The suites of other backends have the same strategies.

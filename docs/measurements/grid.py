@@ -347,6 +347,7 @@ def draw(figures: list[Figure], bandwidth: float, folder: Path) -> None:
         for axes, operation in zip(sheet.subplots(1, 3, sharey=True), OPERATIONS, strict=True):
             for name in dict.fromkeys(one.contender for one in own if one.operation == operation):
                 line = [one for one in own if (one.operation, one.contender) == (operation, name)]
+                line.sort(key=lambda one: one.elements)
                 rates = [one.gigabytes_per_second for one in line]
                 sizes = [rate * 1e9 * one.seconds for rate, one in zip(rates, line, strict=True)]
                 axes.loglog(sizes, rates, marker=".", label=name, color=colors[name])

@@ -27,7 +27,7 @@ OVERFLOW, INVALID = ROUND_OVERFLOW, ROUND_INVALID
 cdef Py_ssize_t PART_BYTES = 512 << 10   # of one part: some 20 us, the most that threads wait for the last of them
 # Rows of a part: kernels work on four at a time, and where rows cut the columns of a Fortran matrix, on pieces of
 # columns that are to be long.
-cdef Py_ssize_t LEAST_ROWS = 16
+cdef Py_ssize_t LEAST_ROWS = 16, LEAST_SHARED = 32 << 10   # bytes of a product: `ALWAYS_SERIAL` of _small.pyx
 cdef Py_ssize_t LEAST_COLUMN_PIECE = 512
 cdef Py_ssize_t COLUMNS_OF_THREAD = 64   # from which on a Fortran matrix is split by columns: those lie together
 cdef Py_ssize_t LEAST_COLUMNS = 256   # of a part whose sums lie side by side
@@ -121,8 +121,8 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     cdef Product p = product_of(A, x, out)
     if p.batch == 0 or p.y.m == 0:
         return
-    workers = min(workers, MOST_THREADS)
     cdef Py_ssize_t nbytes = p.batch * p.A.m * p.A.n * <Py_ssize_t>size_of(p.A.dtype)
+    workers = min(workers, MOST_THREADS) if nbytes >= LEAST_SHARED else 1   # the bits of an operator's short cut
     cdef bint fortran = abs(p.A.rs) < abs(p.A.cs)
     cdef int split = SPLIT_ROWS
     cdef bint in_parts = workers > 1 or nbytes > LARGE_PRODUCT

@@ -38,6 +38,7 @@ cdef enum:
     ROWS, COLUMNS, OTHER, SHORT, SUMS, OTHER_SUMS, KINDS   # products of matrices that lie so, and sums
     MOST_OF_SHORT = 32, LEAST_MANY = 64   # as `layout_of` in model.py
     MOST_STEPS = 24
+    ALWAYS_SERIAL = 32768   # bytes of a matrix
     FEW_ROWS = 1024
     FEW_COLUMNS = 64
     UNKNOWN = -2
@@ -336,7 +337,7 @@ cdef class SmallProducts:
         cdef int how = self.counts.how
         if A.dtype == DTYPES or b.m != A.n:
             return None
-        if A.m * A.n * cnp.PyArray_ITEMSIZE(a) < steps[A.dtype][ROWS][0].nbytes:
+        if A.m * A.n * cnp.PyArray_ITEMSIZE(a) < ALWAYS_SERIAL:
             how = 1
         elif how == BY_NUMPY and not are_for_blas(a, x):
             return None

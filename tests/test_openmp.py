@@ -251,3 +251,12 @@ def test_no_more_threads_are_started_than_the_address_space_has_room_for() -> No
         print("right")
     """
     assert run(program) == "right"
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 33), (40, 5), (100, 40)])
+def test_products_of_operators_have_the_bits_of_calls(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(4)
+    A, x = rng.standard_normal(shape), rng.standard_normal(shape[1])
+    for workers in (1, 2, 3):
+        with operator(A, backend="openmp", workers=workers) as op:
+            assert (op @ x).tobytes() == matvec(A, x, backend="openmp", workers=workers).tobytes()

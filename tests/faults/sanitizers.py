@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["build_extensions", "compile_driver", "environment_of"]
 
 ROOT = Path(__file__).parents[2]
-KERNELS = ("products", "convert", "matvec", "folds", "groups", "sums", "integers", "table")
+KERNELS = ("products", "convert", "matvec", "folds", "groups", "singles", "sums", "integers", "table")
 COMMON = ("select", "round", "parallel", "placement")
 DRIVER = Path(__file__).with_name("race.c")
 ADDRESS = "address,undefined"

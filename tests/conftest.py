@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ use_model(builtin())  # neither the user's own profile, nor what a probe finds
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of each backend that can run here; `test_can_run` says why the others cannot."""
     return str(request.param)
+
+
+@pytest.fixture(params=_kernels.available())
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of each instruction set that this processor has, while the kernels use it."""
+    before = _kernels.simd()
+    _kernels.select(request.param)
+    yield request.param
+    _kernels.select(before)
 
 
 @pytest.fixture(autouse=True)

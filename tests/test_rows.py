@@ -5,25 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from parlinalg import _kernels, matvec
+from parlinalg import matvec
 
 LENGTHS = (*range(1, 20), 31, 32, 33, 47, 48, 63, 64, 65, 100, 127, 129)
 STEPS = (1, 2, 3)
 DTYPES = "bhilfdFD"
-
-
-@pytest.fixture(params=_kernels.available())
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _kernels.simd()
-    _kernels.select(request.param)
-    yield request.param
-    _kernels.select(before)
 
 
 def rows(dtype: str, m: int, n: int, step: int, lda: int) -> np.ndarray:

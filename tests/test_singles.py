@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,14 +13,6 @@ from parlinalg.operands import real_view
 LENGTHS = (1, 15, 16, 17, 47, 48, 49, 255, 256, 257, 1000, 2047, 2048, 2049, 4096, 5000)
 MOST = float(np.finfo(np.float32).max)
 LEAST = 2.0**-149
-
-
-@pytest.fixture(params=_kernels.available())
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _kernels.simd()
-    _kernels.select(request.param)
-    yield request.param
-    _kernels.select(before)
 
 
 def kinds(n: int) -> dict[str, np.ndarray]:

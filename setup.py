@@ -27,7 +27,7 @@ if X86:
 
 # After the user's CFLAGS: none of them may make the compiler reorder or drop floating-point operations.
 EXACT = ["-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-associative-math", "-ffp-contract=off"]
-FLAGS = ["-O3", "-std=gnu11", "-fno-strict-aliasing", "-Wall", "-Wextra", *EXACT]
+FLAGS = ["-O3", "-std=gnu11", "-fno-strict-aliasing", "-fvisibility=hidden", "-Wall", "-Wextra", *EXACT]
 CONTRACTED = {"products"}  # a*b + c in one rounding: faster, and within the bound of a product
 OPENMP = [] if os.environ.get("PARLINALG_NO_OPENMP") == "1" else ["-fopenmp"]
 HEADERS = sorted(str(path) for path in Path("ext").glob("*.h"))

@@ -123,21 +123,21 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
         return
     cdef Py_ssize_t nbytes = p.batch * p.A.m * p.A.n * <Py_ssize_t>size_of(p.A.dtype)
     workers = min(workers, MOST_THREADS) if nbytes >= LEAST_SHARED else 1   # the bits of an operator's short cut
+    cdef const Kernels *k = chosen
+    if workers == 1 and nbytes <= LARGE_PRODUCT:
+        with nogil:
+            product_at_once(k, &p)
+        return
     cdef bint fortran = abs(p.A.rs) < abs(p.A.cs)
-    cdef int split = SPLIT_ROWS
-    cdef bint in_parts = workers > 1 or nbytes > LARGE_PRODUCT
-    if in_parts:
-        split = split_axis((p.batch, p.A.m, p.A.n), workers if workers > 1 else WAYS)
-        if split == SPLIT_ROWS and fortran and p.A.n >= COLUMNS_OF_THREAD * workers:
-            split = SPLIT_COLUMNS
+    cdef int split = split_axis((p.batch, p.A.m, p.A.n), workers if workers > 1 else WAYS)
+    if split == SPLIT_ROWS and fortran and p.A.n >= COLUMNS_OF_THREAD * workers:
+        split = SPLIT_COLUMNS
     cdef Py_ssize_t length = p.batch if split == SPLIT_BATCH else p.A.m if split == SPLIT_ROWS else p.A.n
-    cdef Py_ssize_t least = 1
-    if split == SPLIT_ROWS:
-        least = LEAST_COLUMN_PIECE if fortran else LEAST_ROWS
+    cdef Py_ssize_t least = 1 if split != SPLIT_ROWS else LEAST_COLUMN_PIECE if fortran else LEAST_ROWS
     cdef Py_ssize_t partial = p.batch * p.y.m * <Py_ssize_t>size_of(accumulator(p.y.dtype))
     if split == SPLIT_COLUMNS:
         least = p.A.n // max(PARTS_BY_COLUMNS * workers, nbytes // (MUCH_LARGER * partial))
-    cdef Py_ssize_t parts = number_of_parts(nbytes, length, least, workers) if in_parts else 1
+    cdef Py_ssize_t parts = number_of_parts(nbytes, length, least, workers)
     cdef const int64_t[::1] edges = ends(length, parts)
     cdef cnp.ndarray sums
     cdef char *first_sums = NULL
@@ -146,7 +146,6 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
         first_sums = <char *>((<size_t>cnp.PyArray_BYTES(sums) + 15) & ~<size_t>15)
     else:
         partial = 0
-    cdef const Kernels *k = chosen
     cdef cnp.ndarray room = np.empty((workers + 1) * sizeof(Share), np.uint8)
     cdef Share *shares = shares_in(room)
     cdef Work work
@@ -214,14 +213,15 @@ cdef class Sum:
         self.a, self.kept, self.workers = a, kept, min(workers, MOST_THREADS)
         describe(&self.addends, a, loop_of(a))
         self.digits = 1 if self.addends.loop == U64 else SUM_STATE
-        cdef int axis
+        cdef int axis, missing
         if weights is not None:
-            self.weights = np.broadcast_to(weights, np.shape(a))
-            self.digits = PRODUCT_STATE
+            self.weights, self.digits = weights, PRODUCT_STATE
+            missing = self.addends.ndim - cnp.PyArray_NDIM(weights)
             self.addends.loop = F32 if single else F64
-            self.addends.weights = cnp.PyArray_BYTES(self.weights)
-            for axis in range(self.addends.ndim):
-                self.addends.weight[axis] = cnp.PyArray_STRIDE(self.weights, axis)
+            self.addends.weights = cnp.PyArray_BYTES(weights)
+            for axis in range(cnp.PyArray_NDIM(weights)):   # the last ones; of the others its strides are 0
+                if cnp.PyArray_DIM(weights, axis) > 1:
+                    self.addends.weight[axis + missing] = cnp.PyArray_STRIDE(weights, axis)
         self._split()
 
     cdef _split(self):

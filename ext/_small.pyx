@@ -1,11 +1,13 @@
 """The short cut of plain calls: from the call to the kernel in compiled code.
 
-It serves products of one matrix and one vector of the same dtype, small sums of an array along one axis, and sums of
-all elements, in calls that say nothing else; every other call goes the general way, with the same result.
+It serves products of one matrix and one vector, small sums of an array along one axis, and sums of all elements, by
+threads of this process or by BLAS; every other call goes the general way, with the same result.
 """
 
 import functools
 import os
+
+import numpy as np
 
 cimport numpy as cnp
 
@@ -21,14 +23,16 @@ cdef extern from "Python.h":
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_Scalar(void *data, cnp.dtype descr, object base)
+    cnp.dtype PyArray_PromoteTypes(cnp.dtype one, cnp.dtype other)
+    object PyArray_Conjugate(cnp.ndarray a, void *out)
 
 from parallel cimport (
-    BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32, U64,
+    BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, I64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32, U64,
     Addends, Kernels, Matrix, describe, dtype_of_number, matrix_of, seconds_now, threads_now,
 )
 
 from ._kernels import matvec as multiply_by_threads
-from ._kernels import sum_states, table_address, threads_are_late, write_sums
+from ._kernels import openmp_version, sum_states, table_address, threads_are_late, write_sums
 from .operands import real_view
 
 cnp.import_array()
@@ -39,9 +43,12 @@ cdef enum:
     MOST_OF_SHORT = 32, LEAST_MANY = 64   # as `layout_of` in model.py
     MOST_STEPS = 24
     ALWAYS_SERIAL = 32768   # bytes of a matrix
+    MOST_ASKED = 64   # threads, which no host refuses
     FEW_ROWS = 1024
     FEW_COLUMNS = 64
-    UNKNOWN = -2
+    AUTO = 0
+    REPORTING = -2   # by NumPy, as the caller's errstate says
+    UNKNOWN = -3
     SMALL_VECTOR = 16384   # bytes, which our kernel adds up before BLAS has begun
     DOUBLES = 2048         # of as many bytes
 
@@ -50,12 +57,15 @@ cpdef enum:
 
 cdef struct Step:
     Py_ssize_t nbytes   # of the array, below which it holds
-    int how             # number of threads, or BY_NUMPY, or UNKNOWN: the general way
+    int how             # number of threads, or BY_NUMPY, REPORTING, or UNKNOWN: the general way
 
 cdef Step steps[DTYPES][KINDS][MOST_STEPS]
-cdef int host_limit = 1                        # threads that this host gives to a process
+cdef object limits_of_host = None   # finds these two
+cdef int sharers = UNKNOWN   # processes that share the affinity mask; 0: so many that they are counted for each call
+cdef int fixed_limit = 1     # of threads, that does not change while a process runs
+cdef bint has_openmp = bool(openmp_version())
 cdef object silent = None   # a context in which NumPy reports nothing
-cdef object dot_by_numpy = None, matvec_by_numpy = None
+cdef object dot_by_numpy = np.vdot, matvec_by_numpy = np.matvec, vecdot_by_numpy = np.vecdot
 cdef Py_ssize_t LARGE_VECTOR = 3 << 20         # bytes, which BLAS, on one thread, has to read from memory
 cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on threads are worth it
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
@@ -74,14 +84,24 @@ cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
 cdef dict variables = getattr(os.environ, "_data", None)
 cdef object backend_variable = os.fsencode("PARLINALG_BACKEND"), workers_variable = os.fsencode("PARLINALG_WORKERS")
 
-threads_now()   # so that it knows what OpenMP had at first
 
 
-def serve(Py_ssize_t nbytes, variable, default, context, dots_by_numpy, matvecs_by_numpy):
-    """Take products and sums of fewer bytes, on one thread, where the context variable has its default."""
-    global chosen, nothing_chosen, silent, dot_by_numpy, matvec_by_numpy
-    chosen, nothing_chosen, silent = variable, default, context
-    dot_by_numpy, matvec_by_numpy = dots_by_numpy, matvecs_by_numpy
+def setting(bytes name):
+    """What the environment says now, or None; read faster than by ``os.environ``."""
+    value = os.environb.get(name) if variables is None else variables.get(name)
+    return None if value is None else os.fsdecode(value)
+
+
+threads_now(1, 1)   # so that it knows what OpenMP had at first
+
+
+def serve(Py_ssize_t nbytes, variable, default, context, limits):
+    """Take products and sums of fewer bytes, on one thread, where the context variable has its default.
+
+    `limits` returns `sharers` and `fixed_limit`.
+    """
+    global chosen, nothing_chosen, silent, limits_of_host
+    chosen, nothing_chosen, silent, limits_of_host = variable, default, context, limits
     cdef int dtype, kind
     for dtype in range(DTYPES):
         for kind in range(KINDS):
@@ -89,14 +109,12 @@ def serve(Py_ssize_t nbytes, variable, default, context, dots_by_numpy, matvecs_
             steps[dtype][kind][1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
 
 
-def take(int number, int kind, list ends, list how, int threads):
+def take(int number, int kind, list ends, list how):
     """Take products of matrices of the dtype with this number that lie so, or sums of it, as the steps say.
 
-    How is a number of threads, or -1: by NumPy. `threads`: of this process.
+    How is a number of threads, or -1: by NumPy.
     """
-    global host_limit
     cdef int dtype = dtype_of_number(number), k
-    host_limit = threads
     for k in range(min(len(ends), MOST_STEPS)):
         steps[dtype][kind][k] = Step(ends[k], how[k])
     if len(ends) > MOST_STEPS:
@@ -109,14 +127,56 @@ def note_choice():
     anyone_chose = True
 
 
-cdef int how_to_compute(int dtype, int kind, Py_ssize_t nbytes) except? -2:
+def forget_limits():
+    """In the child of a fork, which may share the processors with others."""
+    global sharers
+    sharers = UNKNOWN
+
+
+os.register_at_fork(after_in_child=forget_limits)
+
+
+cdef int threads_of_host() except? UNKNOWN:
+    """As many threads as a call has that does not say."""
+    global sharers, fixed_limit
+    if sharers == UNKNOWN:
+        sharers, fixed_limit = limits_of_host()
+    return threads_now(sharers, fixed_limit) if sharers else UNKNOWN
+
+
+cdef int asked(object backend, object workers) except? UNKNOWN:
+    """How the caller wants it computed, or AUTO."""
+    if variables is None or (anyone_chose and get_value(chosen) is not nothing_chosen):
+        return UNKNOWN
+    if backend is None:
+        if PyDict_Contains(variables, backend_variable):
+            return UNKNOWN
+        if workers is None:
+            return UNKNOWN if PyDict_Contains(variables, workers_variable) else AUTO
+    elif type(backend) is not str:
+        return UNKNOWN
+    elif <str>backend == "numpy":
+        return UNKNOWN if PyDict_Contains(variables, workers_variable) or workers is not None else REPORTING
+    elif <str>backend != "openmp":
+        return UNKNOWN
+    if not has_openmp:
+        return UNKNOWN
+    if workers is None:
+        return UNKNOWN if PyDict_Contains(variables, workers_variable) else threads_of_host()
+    return <int>workers if type(workers) is int and 1 <= workers <= MOST_ASKED else UNKNOWN
+
+
+cdef int how_to_compute(int dtype, int kind, Py_ssize_t nbytes) except? UNKNOWN:
     """What the steps say; at most as many threads as there may be now, and one where they come late."""
-    cdef int k = 0
+    cdef int k = 0, threads
     while nbytes >= steps[dtype][kind][k].nbytes:
         k += 1
     cdef int how = steps[dtype][kind][k].how
     if how > 1:
-        how = 1 if threads_are_late() else min(how, min(host_limit, threads_now()))
+        if threads_are_late():
+            return 1
+        threads = threads_of_host()
+        return min(how, threads) if threads > 0 else UNKNOWN
     return how
 
 
@@ -131,174 +191,8 @@ cdef int layout_of(cnp.ndarray a, const Matrix *A) noexcept:
     return OTHER
 
 
-cdef bint is_auto() except -1:
-    """Whether nobody has chosen a backend or a number of workers."""
-    if variables is None or (anyone_chose and get_value(chosen) is not nothing_chosen):
-        return False
-    return not (PyDict_Contains(variables, backend_variable) or PyDict_Contains(variables, workers_variable))
-
-
-cdef object multiply_by_numpy(cnp.ndarray a, cnp.ndarray b):
-    """``numpy.dot``, without reports, which would come or not by the size of a product."""
-    context = PyContext_Copy(silent)
-    PyContext_Enter(context)
-    try:
-        if cnp.PyArray_DIM(a, 0) < LONG_RESULT:
-            return cnp.PyArray_MatrixProduct(a, b)
-        return matvec_by_numpy(a, b)   # which does not fill the result with zeros first
-    finally:
-        PyContext_Exit(context)
-
-
-cdef object product(cnp.ndarray a, cnp.ndarray b):
-    """``a @ b``, or None where the general way must be taken."""
-    cdef int number = cnp.PyArray_TYPE(a)
-    if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_NDIM(b) != 1:
-        return None
-    cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True)
-    if A.dtype == DTYPES or x.m != A.n or not is_auto():
-        return None
-    cdef int how = how_to_compute(A.dtype, layout_of(a, &A), A.m * A.n * cnp.PyArray_ITEMSIZE(a))
-    return None if how == UNKNOWN else product_by(how, a, b, A, x)
-
-
-cdef object product_by(int how, cnp.ndarray a, cnp.ndarray b, Matrix A, Matrix x):
-    """``a @ b``, where A and x are these arrays."""
-    if how == BY_NUMPY:
-        return multiply_by_numpy(a, b)
-    cdef cnp.npy_intp m = A.m
-    cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &m, cnp.PyArray_TYPE(a))
-    cdef Matrix y = matrix_of(result, True)
-    if A.dtype == BOOL and A.m * A.n >= LET_OTHERS_RUN and A.m <= FEW_ROWS and first_columns_suffice(A, x, y):
-        return result
-    if how > 1 or A.m * A.n >= LET_SIGNALS_COME:
-        multiply_by_threads(a, b, result, how)
-        return result
-    if A.m * A.n < LET_OTHERS_RUN:
-        kernels.matvec(&A, &x, &y)
-    else:
-        with nogil:
-            kernels.matvec(&A, &x, &y)
-    return result
-
-
-cdef bint first_columns_suffice(Matrix A, Matrix x, Matrix y) noexcept:
-    """Whether each row of bool has its first true in some columns, so that `y` is all true now."""
-    cdef Py_ssize_t i
-    A.n = x.m = min(A.n, FEW_COLUMNS)
-    kernels.matvec(&A, &x, &y)
-    for i in range(y.m):
-        if not y.data[i * y.rs]:
-            return False
-    return True
-
-
-cdef object dot(cnp.ndarray a, cnp.ndarray b):
-    """The dot product of two vectors, or None where the general way must be taken."""
-    cdef int number = cnp.PyArray_TYPE(a)
-    if cnp.PyArray_TYPE(b) != number or cnp.PyArray_NDIM(a) != 1 or cnp.PyArray_NDIM(b) != 1:
-        return None
-    cdef Matrix x = matrix_of(a, True), A = matrix_of(b, True), y
-    if A.dtype == DTYPES or x.m != A.m or not is_auto():
-        return None
-    cdef Py_ssize_t nbytes = A.m * cnp.PyArray_ITEMSIZE(b)
-    cdef double conjugated[DOUBLES]
-    if A.dtype == C64 or A.dtype == C128:
-        if nbytes >= SMALL_VECTOR or not are_for_blas(a, a) or not cnp.PyArray_IS_C_CONTIGUOUS(a):
-            return dot_by_numpy(a, b)
-        conjugate(A.dtype, 2 * A.m, x.data, conjugated)
-        x.data = <char *>conjugated
-    # BLAS has no threads for them, but the faster kernel from cache.
-    if A.dtype in (F32, F64) and SMALL_VECTOR <= nbytes < LARGE_VECTOR:
-        return dot_by_numpy(a, b)
-    # A dot product of bool ends at its first true.
-    if A.dtype == CLONGDOUBLE:
-        return None
-    if A.dtype != BOOL and nbytes >= MOST_OF_SERIAL_DOTS:
-        return dot_by_threads(A.dtype, a, b)
-    A.n, A.cs, A.m, A.rs = A.m, A.rs, 1, 0
-    cdef long double result   # large and aligned enough for any of them
-    y = A
-    y.data, y.m, y.n, y.rs, y.cs, y.swapped = <char *>&result, 1, 1, 0, 0, 0
-    if A.n < LET_OTHERS_RUN:
-        kernels.matvec(&A, &x, &y)
-    else:
-        with nogil:
-            kernels.matvec(&A, &x, &y)
-    return PyArray_Scalar(&result, cnp.PyArray_DescrFromType(number), None)
-
-
-cdef void conjugate(int dtype, Py_ssize_t parts, const char *x, double *y) noexcept:
-    cdef Py_ssize_t k
-    cdef const double *doubles = <const double *>x
-    cdef const float *singles = <const float *>x
-    for k in range(0, parts, 2):
-        if dtype == C128:
-            y[k], y[k + 1] = doubles[k], -doubles[k + 1]
-        else:
-            (<float *>y)[k], (<float *>y)[k + 1] = singles[k], -singles[k + 1]
-
-
-cdef object dot_by_threads(int dtype, cnp.ndarray a, cnp.ndarray b):
-    """The same of long vectors, on as many threads as a sum of as many bytes."""
-    cdef int how = how_to_compute(dtype, SUMS, 2 * cnp.PyArray_NBYTES(b))
-    if how == UNKNOWN:
-        return None
-    if how == 1 and (dtype == F32 or dtype == F64):
-        return dot_by_numpy(a, b)
-    cdef cnp.npy_intp one = 1
-    cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &one, cnp.PyArray_TYPE(a))
-    multiply_by_threads(b[None], a, result, how)
-    return result[0]
-
-
-def short_cut_of_products(general):
-    """`general`, a function with the signature of ``matvec``, with the short cut before it."""
-
-    def matvec(A, x, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
-        if (
-            type(A) is cnp.ndarray and type(x) is cnp.ndarray
-            and out is None and dtype is None and exact is False and backend is None and workers is None
-        ):
-            y = product(A, x)
-            if y is not None:
-                return y
-        return general(A, x, out, dtype=dtype, exact=exact, backend=backend, workers=workers)
-
-    return functools.update_wrapper(matvec, general)
-
-
-def short_cut_of_dots(general):
-    """`general`, a function with the signature of ``vecdot``, with the short cut before it."""
-
-    def vecdot(x, y, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
-        if (
-            type(x) is cnp.ndarray and type(y) is cnp.ndarray
-            and out is None and dtype is None and exact is False and backend is None and workers is None
-        ):
-            s = dot(x, y)
-            if s is not None:
-                return s
-        return general(x, y, out, dtype=dtype, exact=exact, backend=backend, workers=workers)
-
-    return functools.update_wrapper(vecdot, general)
-
-
-def short_cut_of_vecmats(general):
-    """`general`, a function with the signature of ``vecmat``, with the short cut before it."""
-
-    def vecmat(x, A, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
-        if (
-            type(A) is cnp.ndarray and type(x) is cnp.ndarray and cnp.PyArray_NDIM(A) == 2
-            and out is None and dtype is None and exact is False and backend is None and workers is None
-            and not cnp.PyArray_ISCOMPLEX(x)
-        ):
-            y = product(cnp.PyArray_Transpose(A, NULL), x)
-            if y is not None:
-                return y
-        return general(x, A, out, dtype=dtype, exact=exact, backend=backend, workers=workers)
-
-    return functools.update_wrapper(vecmat, general)
+include "small_products.pxi"
+include "small_sums.pxi"
 
 
 cdef class Counts:
@@ -337,17 +231,18 @@ cdef class SmallProducts:
         cdef int how = self.counts.how
         if A.dtype == DTYPES or b.m != A.n:
             return None
-        if A.m * A.n * cnp.PyArray_ITEMSIZE(a) < ALWAYS_SERIAL:
+        if how == BY_NUMPY and A.m * A.n * cnp.PyArray_ITEMSIZE(a) < ALWAYS_SERIAL:
             how = 1
-        elif how == BY_NUMPY and not are_for_blas(a, x):
+        if how == BY_NUMPY and not are_for_blas(a, x):
             return None
-        return product_by(how, a, x, A, b)
+        return product_by(how, a, x, None, native(cnp.PyArray_TYPE(a)), A, b)
 
     cdef object multiply_columns(self, cnp.ndarray a, cnp.ndarray x):
         if not are_for_blas(a, x) or cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(a, 1):
             return None
-        # A larger one is done in parts, so that Ctrl-C is seen in between.
-        return <object>a @ <object>x if cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1) < LET_SIGNALS_COME else None
+        if cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1) >= LET_SIGNALS_COME:
+            return None   # it is done in parts, so that Ctrl-C is seen in between
+        return cnp.PyArray_MatrixProduct(a, x)   # which begins sooner than ``a @ x``
 
     def __matmul__(self, x):
         y = self.multiply_here(x)
@@ -358,6 +253,3 @@ cdef bint are_for_blas(cnp.ndarray a, cnp.ndarray b):
     """Whether NumPy gives these two of the same dtype to BLAS, as they lie."""
     cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(a))
     return dtype in (F32, F64, C64, C128) and cnp.PyArray_ISBEHAVED_RO(a) and cnp.PyArray_ISBEHAVED_RO(b)
-
-
-include "small_sums.pxi"

@@ -68,6 +68,12 @@ void sum_integers(const Addends *a, char *results);
 static inline int is_complex(int dtype) { return dtype >= C64; }
 static inline int complex_of(int dtype) { return dtype - F32 + C64; }
 static inline int real_of(int dtype) { return is_complex(dtype) ? dtype - C64 + F32 : dtype; }
+/* Bytes, as so many elements. A division would take longer than the product of a short row. */
+static inline ptrdiff_t elements_in(ptrdiff_t bytes, int dtype) {
+    const ptrdiff_t size = (ptrdiff_t)size_of(dtype);
+    return size & (size - 1) ? bytes / size : bytes >> __builtin_ctzll((unsigned long long)size);
+}
+
 static inline ptrdiff_t min_of(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 /* Whether a pointer and its strides may be used as a C pointer to elements of this dtype. */

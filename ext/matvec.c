@@ -36,12 +36,11 @@ static int lies_ready(const Matrix *a, int acc) {
 
 /* sums += A x, with x and sums contiguous, all in the accumulator's dtype. */
 static void by_rows(const Matrix *A, int acc, const char *x, char *sums) {
-    row_products[acc](A->m, A->n, A->data, A->rs / (ptrdiff_t)size_of(real_of(acc)), x, sums);
+    row_products[acc](A->m, A->n, A->data, elements_in(A->rs, real_of(acc)), x, sums);
 }
 
 static void by_cols(const Matrix *A, int acc, const char *x, char *sums) {
-    const size_t size = size_of(acc);
-    col_products[acc](A->m, A->n, A->data, A->cs / (ptrdiff_t)size, x, sums);
+    col_products[acc](A->m, A->n, A->data, elements_in(A->cs, acc), x, sums);
 }
 
 /* A complex product by columns is two real ones over the same memory: p += A xr and q += A xi over interleaved parts; then re = p.re - q.im and im = p.im + q.re. */
@@ -56,7 +55,7 @@ static void complex_by_cols(const Matrix *A, int acc, const char *x, char *sums)
         ((T *)xr.bytes)[j] = ((const T *)x)[2 * j]; ((T *)xi.bytes)[j] = ((const T *)x)[2 * j + 1]; }
     if (real == F32) { PARTS(float) } else if (real == F64) { PARTS(double) } else { PARTS(long double) }
 #undef PARTS
-    col_pair_products[real](2 * A->m, A->n, A->data, A->cs / (ptrdiff_t)size, xr.bytes, xi.bytes, p.bytes, q.bytes);
+    col_pair_products[real](2 * A->m, A->n, A->data, elements_in(A->cs, real), xr.bytes, xi.bytes, p.bytes, q.bytes);
 #define COMBINE(T) { T *y = (T *)sums; const T *u = (const T *)p.bytes, *v = (const T *)q.bytes; \
         for (ptrdiff_t i = 0; i < 2 * A->m; i += 2) { y[i] += u[i] - v[i + 1]; y[i + 1] += u[i + 1] + v[i]; } }
     if (real == F32) COMBINE(float) else if (real == F64) COMBINE(double) else COMBINE(long double)
@@ -71,9 +70,9 @@ static void ready_block(const Matrix *A, int acc, int row_major, const char *x, 
 
 /* A of the right dtype, neither of whose axes is contiguous. */
 static void strided_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
-    const ptrdiff_t size = (ptrdiff_t)size_of(real_of(acc));
-    (row_major ? strided_row_products : strided_col_products)[acc](A->m, A->n, A->data, A->rs / size, A->cs / size, x,
-                                                                   sums);
+    const int real = real_of(acc);
+    (row_major ? strided_row_products : strided_col_products)[acc](A->m, A->n, A->data, elements_in(A->rs, real),
+                                                                   elements_in(A->cs, real), x, sums);
 }
 
 /* Lines, which are rows if the lines of A are converted as they lie, or columns. */
@@ -87,7 +86,7 @@ static Matrix block_of_lines(const Segment *segment, ptrdiff_t lines, ptrdiff_t 
    time. One after the other, so that A is read in the order in which it lies; but of many short ones the first elements,
    then the second ones, and so on, so that each conversion has something to do. */
 static void converted_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
-    const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = SEGMENT_BYTES / size;
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = elements_in(SEGMENT_BYTES, acc);
     Segment segment;
     const ptrdiff_t lines = row_major ? A->m : A->n, length = row_major ? A->n : A->m;
     const ptrdiff_t line_stride = row_major ? A->rs : A->cs, stride = row_major ? A->cs : A->rs;
@@ -135,7 +134,7 @@ static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
     const block_fn add_block = block_for(A, acc, row_major, (row_major ? A->cs : A->rs) == element);
     const int x_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
     const int whole = x_ready && (row_major || !is_complex(acc) || add_block == strided_block);
-    const ptrdiff_t most = whole ? A->n : acc == BOOL ? BOOL_SEGMENT : VECTOR_SEGMENT_BYTES / size;
+    const ptrdiff_t most = whole ? A->n : acc == BOOL ? BOOL_SEGMENT : elements_in(VECTOR_SEGMENT_BYTES, acc);
     VectorSegment converted;
     for (ptrdiff_t j = 0; j < A->n; j += most) {
         if (acc == BOOL && j > 0 && !memchr(sums, 0, (size_t)A->m)) return;   /* all are true already */
@@ -162,7 +161,7 @@ static void straighten(Matrix *A, Matrix *x) {
 
 void block_accumulate(const Matrix *A_, const Matrix *x_, int loop, void *sums) {
     const int acc = accumulator(loop);
-    const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = SUMS_BYTES / size;
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = elements_in(SUMS_BYTES, acc);
     Matrix A = *A_, x = *x_;
     straighten(&A, &x);
     for (ptrdiff_t i = 0; i < A.m; i += most) {
@@ -181,15 +180,24 @@ static int is_plain(const Matrix *A, const Matrix *x, const Matrix *y, int acc, 
            is_as_accumulated(y, acc) && acc != BOOL;
 }
 
+/* One sum of the usual sizes without a call: what is added to it next need not wait for it then. */
+static inline void clear(char *sums, size_t bytes) {
+    static const uint64_t zeros[2];
+    if (bytes == 8) memcpy(sums, zeros, 8);
+    else if (bytes == 4) memcpy(sums, zeros, 4);
+    else if (bytes == 16) memcpy(sums, zeros, 16);
+    else memset(sums, 0, bytes);
+}
+
 void block_matvec(const Matrix *A_, const Matrix *x_, const Matrix *y_) {
     const int loop = y_->dtype, acc = accumulator(loop);
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
     if (is_plain(A_, x_, y_, acc, size)) {
-        memset((char *)y_->data, 0, (size_t)(y_->m * size));
+        clear((char *)y_->data, (size_t)(y_->m * size));
         by_rows(A_, acc, x_->data, (char *)y_->data);
         return;
     }
-    const ptrdiff_t most = SUMS_BYTES / size;
+    const ptrdiff_t most = elements_in(SUMS_BYTES, acc);
     Matrix A = *A_, x = *x_, y = *y_;
     straighten(&A, &x);
     if (A.rs < 0 && A.m > 0) {   /* so that memory is read in its order */

@@ -12,14 +12,14 @@
 #include <omp.h>
 #endif
 
-static Matrix member(const Matrix *a, const Product *p, const ptrdiff_t *stride, ptrdiff_t index) {
-    Matrix one = *a;
+/* Where the member of a batch with this index lies. */
+static const char *member(const Matrix *a, const Product *p, const ptrdiff_t *stride, ptrdiff_t index) {
+    const char *data = a->data;
     for (int k = p->ndim - 1; k > 0; k--) {
-        one.data += index % p->shape[k] * stride[k];
+        data += index % p->shape[k] * stride[k];
         index /= p->shape[k];
     }
-    if (p->ndim) one.data += index * stride[0];
-    return one;
+    return p->ndim ? data + index * stride[0] : data;
 }
 
 static void limit_rows(Matrix *a, ptrdiff_t lo, ptrdiff_t hi) {
@@ -29,24 +29,28 @@ static void limit_rows(Matrix *a, ptrdiff_t lo, ptrdiff_t hi) {
 
 static void product_part(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, char *sums) {
     const ptrdiff_t first = split == SPLIT_BATCH ? lo : 0, end = split == SPLIT_BATCH ? hi : p->batch;
+    Matrix all_A = p->A, all_x = p->x, all_y = p->y;
+    if (split == SPLIT_COLUMNS) {
+        all_A.data += lo * all_A.cs;
+        all_A.n = hi - lo;
+        limit_rows(&all_x, lo, hi);
+    } else if (split == SPLIT_ROWS) {
+        limit_rows(&all_A, lo, hi);
+        limit_rows(&all_y, lo, hi);
+    }
+    Matrix A = all_A, x = all_x, y = all_y;
     for (ptrdiff_t b = first; b < end; b++) {
-        Matrix A = member(&p->A, p, p->A_stride, b);
-        Matrix x = member(&p->x, p, p->x_stride, b);
-        Matrix y = member(&p->y, p, p->y_stride, b);
-        if (split == SPLIT_COLUMNS) {
-            A.data += lo * A.cs;
-            A.n = hi - lo;
-            limit_rows(&x, lo, hi);
+        A.data = member(&all_A, p, p->A_stride, b);
+        x.data = member(&all_x, p, p->x_stride, b);
+        y.data = member(&all_y, p, p->y_stride, b);
+        if (split == SPLIT_COLUMNS)
             k->accumulate(&A, &x, y.dtype, sums + (size_t)(b * y.m) * size_of(accumulator(y.dtype)));
-            continue;
-        }
-        if (split == SPLIT_ROWS) {
-            limit_rows(&A, lo, hi);
-            limit_rows(&y, lo, hi);
-        }
-        k->matvec(&A, &x, &y);
+        else
+            k->matvec(&A, &x, &y);
     }
 }
+
+void product_at_once(const Kernels *k, const Product *p) { product_part(k, p, SPLIT_ROWS, 0, p->A.m, NULL); }
 
 /* Where the share of one thread begins. */
 static ptrdiff_t share_of(const Work *w, int thread) { return w->first + w->parts * thread / w->threads; }
@@ -112,8 +116,9 @@ void product_combine(const Kernels *k, const Product *p, ptrdiff_t parts, void *
     const size_t size = size_of(acc);
     for (ptrdiff_t part = 1; part < parts; part++)
         add_partial(acc, n, (const char *)sums + (size_t)(part * n) * size, sums);
+    Matrix y = p->y;
     for (ptrdiff_t b = 0; b < p->batch; b++) {
-        const Matrix y = member(&p->y, p, p->y_stride, b);
+        y.data = member(&p->y, p, p->y_stride, b);
         k->store((const char *)sums + (size_t)(b * y.m) * size, &y);
     }
 }

@@ -29,6 +29,9 @@ typedef struct {
 /* Begins a region; `shares` has room for `threads` of them. */
 Work work_of(const int64_t *edges, ptrdiff_t first, ptrdiff_t parts, int threads, Share *shares);
 
+/* All of a product, on this thread. */
+void product_at_once(const Kernels *k, const Product *p);
+
 /* What one thread does of a product. Of a split by columns, part i adds to the accumulators sums + i * bytes, which are
    of the whole result and zero at first; otherwise y is written. */
 void product_work(const Kernels *k, const Product *p, int split, Work *work, int thread, char *sums, ptrdiff_t bytes);

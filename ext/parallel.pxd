@@ -61,6 +61,7 @@ cdef extern from "parallel.h" nogil:
     Work work_of(const int64_t *edges, Py_ssize_t first, Py_ssize_t parts, int threads, Share *shares)
     void product_work(const Kernels *k, const Product *p, int split, Work *work, int thread, char *sums,
                       Py_ssize_t bytes)
+    void product_at_once(const Kernels *k, const Product *p)
     int sum_work(const Kernels *k, const Addends *a, int axis, Work *work, int thread, int dtype, char *results,
                  void *room)
     void product_combine(const Kernels *k, const Product *p, Py_ssize_t parts, void *sums)
@@ -95,7 +96,7 @@ cdef extern from "arrays.h" nogil:
 
 
 cdef extern from "threads.h" nogil:
-    int threads_now()
+    int threads_now(int sharers, int most)
     int threads_told "threads_told"()
     double seconds_now()
 

@@ -1,11 +1,15 @@
 # The short cut of sums; part of _small.pyx.
 
-cdef object total(cnp.ndarray a, int axis):
+cdef object total(cnp.ndarray a, int axis, backend, workers):
     """The sum along an axis, or of all elements if that is EVERY; None where the general way must be taken."""
     cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number), ndim = cnp.PyArray_NDIM(a)
-    if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE or not is_auto():
+    if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE:
         return None
-    cdef int how = how_to_compute(dtype, SUMS if cnp.PyArray_ISONESEGMENT(a) else OTHER_SUMS, cnp.PyArray_NBYTES(a))
+    cdef int how = asked(backend, workers)
+    if how == REPORTING or (how > 0 and cnp.PyArray_NBYTES(a) < ALWAYS_SERIAL):
+        how = 1   # the bits are the same
+    elif how == AUTO:
+        how = how_to_compute(dtype, SUMS if cnp.PyArray_ISONESEGMENT(a) else OTHER_SUMS, cnp.PyArray_NBYTES(a))
     if how == UNKNOWN:
         return None
     if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
@@ -16,9 +20,8 @@ cdef object total(cnp.ndarray a, int axis):
             return None
     cdef Addends addends
     describe(&addends, a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
-    if dtype < F16:
-        number = cnp.NPY_ULONG if is_unsigned(dtype) else cnp.NPY_LONG
-    elif dtype >= C64:
+    number = number_of_sum(number)
+    if dtype >= C64:
         if ndim == MAX_DIMS:
             return None
         add_parts(&addends, dtype)
@@ -69,6 +72,14 @@ cdef object total_by_threads(cnp.ndarray a, int dtype, int threads):
     return None if flags else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
+cdef int number_of_sum(int number) noexcept:
+    """The dtype in which NumPy adds one with this number."""
+    cdef int dtype = dtype_of_number(number)
+    if dtype >= F16:
+        return number
+    return cnp.NPY_ULONG if is_unsigned(dtype) else cnp.NPY_LONG
+
+
 cdef bint is_unsigned(int dtype) noexcept:
     return dtype == U8 or dtype == U16 or dtype == U32 or dtype == U64
 
@@ -103,16 +114,55 @@ cdef int sum_all(const Addends *a, Py_ssize_t size, char *sums, void *room) noex
     return flags
 
 
+cdef tuple shape_of_sums(cnp.ndarray a, axis, bint keepdims):
+    cdef list shape = list((<object>a).shape)
+    if axis is None:
+        return (1,) * len(shape) if keepdims else ()
+    if keepdims:
+        shape[axis] = 1
+    else:
+        del shape[axis]
+    return tuple(shape)
+
+
+cdef bint takes_sums(out, cnp.ndarray a, tuple shape) except -1:
+    """Whether sums in this shape can be written into it as they are."""
+    if type(out) is not cnp.ndarray:
+        return False
+    cdef cnp.ndarray target = out
+    if not cnp.PyArray_ISBEHAVED(target) or not cnp.PyArray_IS_C_CONTIGUOUS(target):
+        return False
+    return cnp.PyArray_TYPE(target) == number_of_sum(cnp.PyArray_TYPE(a)) and out.shape == shape
+
+
+cdef object shaped_total(cnp.ndarray a, axis, out, bint keepdims, backend, workers):
+    """`total`, written into `out` or with all dimensions."""
+    if axis is not None and not -cnp.PyArray_NDIM(a) <= axis < cnp.PyArray_NDIM(a):
+        return None
+    cdef tuple shape = shape_of_sums(a, axis, keepdims)
+    if out is not None and not takes_sums(out, a, shape):
+        return None
+    s = total(a, EVERY if axis is None else axis, backend, workers)
+    if s is None:
+        return None
+    if out is None:
+        return cnp.PyArray_FROM_O(s).reshape(shape) if shape else s
+    cnp.PyArray_CopyAnyInto(out, cnp.PyArray_FROM_O(s))   # of the same size
+    return out
+
+
 def short_cut_of_sums(general):
     """`general`, a function with the signature of ``psum``, with the short cut before it."""
 
     def psum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True, *, backend=None, workers=None):
         if (
-            type(a) is cnp.ndarray and dtype is None and out is None and keepdims is False
-            and initial is zero and where is True and backend is None and workers is None
+            type(a) is cnp.ndarray and dtype is None and initial is zero and where is True
             and (axis is None or (type(axis) is int and -MAX_DIMS <= axis < MAX_DIMS))
         ):
-            s = total(a, EVERY if axis is None else axis)
+            if out is None and keepdims is False:
+                s = total(a, EVERY if axis is None else axis, backend, workers)
+            else:
+                s = shaped_total(a, axis, out, bool(keepdims), backend, workers)
             if s is not None:
                 return s
         return general(a, axis, dtype, out, keepdims, initial, where, backend=backend, workers=workers)

@@ -19,19 +19,22 @@ static inline int threads_told(void) {
     return now == at_first ? 0 : now;
 }
 
-/* How many threads may run in this process now, as far as the system and OpenMP say. */
-static inline int threads_now(void) {
+/* How many threads may run in this process now, as far as the system and OpenMP say, if so many processes share its
+   affinity mask, and `most` at most. */
+static inline int threads_now(int sharers, int most) {
     const int told = threads_told();
     int count = omp_get_num_procs();
 #ifdef __linux__
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
 #endif
+    count = count > sharers ? count / sharers : 1;
+    if (most < count) count = most;
     return told && told < count ? told : count;
 }
 #else
 static inline int threads_told(void) { return 0; }
-static inline int threads_now(void) { return 1; }
+static inline int threads_now(int sharers, int most) { (void)sharers; (void)most; return 1; }
 #endif
 
 static inline double seconds_now(void) {

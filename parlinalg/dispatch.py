@@ -22,7 +22,7 @@ from .plan import MatvecPlan, SumPlan
 from .probe import scaled_to_this_host
 from .profiles import builtin, default_path, is_named, stored
 from .registry import backend_class, default_instance, usable
-from .workers import default_workers, host_limit, ranks_of_job, resolve_workers
+from .workers import default_workers, limits_of_host, ranks_of_job, resolve_workers
 
 if TYPE_CHECKING:
     from .backends._mpi import MPI
@@ -172,7 +172,7 @@ def _asked_for(backend: str | Backend | None, workers: int | None) -> tuple[str 
     workers = set_workers if workers is None else workers
     if backend is not None:
         return backend, workers, "chosen by set_backend"
-    return os.environ.get("PARLINALG_BACKEND") or "auto", workers, "chosen by PARLINALG_BACKEND"
+    return _small.setting(b"PARLINALG_BACKEND") or "auto", workers, "chosen by PARLINALG_BACKEND"
 
 
 def asked_for(backend: str | Backend | None) -> str | Backend:
@@ -275,7 +275,9 @@ def _auto(plan: MatvecPlan | SumPlan, workers: int | None, layout: str) -> Choic
     best = current_model().choose(kind_of_plan(plan, layout), plan.elements * plan.itemsize)
     if best.backend == "numpy":
         return Choice(_blas(), 1, PREDICTED)
-    if best.workers > 1 and _kernels.threads_are_late():
+    if best.workers == 1:
+        return Choice(openmp, 1, PREDICTED)
+    if _kernels.threads_are_late():
         return Choice(openmp, 1, LATE)
     return Choice(openmp, min(best.workers, default_workers()), PREDICTED)
 
@@ -335,7 +337,7 @@ def _use(model: Model) -> None:
             steps = model.steps(kind_of(operation, dtype, layout))
             ends = [int(min(step.nbytes, sys.maxsize)) for step in steps]
             how = [_small.BY_NUMPY if step.candidate.backend == "numpy" else step.candidate.workers for step in steps]
-            _small.take(dtype.num, number, ends, how, host_limit())
+            _small.take(dtype.num, number, ends, how)
 
 
 def _log(function: str, plan: MatvecPlan | SumPlan, choice: Choice) -> None:
@@ -352,7 +354,7 @@ def _renew_lock() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it
-_small.serve(SMALLEST, _default, _NOTHING, SILENT, np.vdot, np.matvec)
+_small.serve(SMALLEST, _default, _NOTHING, SILENT, limits_of_host)
 
 
 def _why_not_openmp() -> str | None:

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -158,6 +159,7 @@ def _nearest(kind: str) -> Iterator[str]:
             yield f"{operation} {one} {lies}"
 
 
+@cache
 def kind_of(operation: str, dtype: np.dtype, layout: str) -> str:
     """``"matvec float64 rows"``; operations are "matvec", "exact" and "sum"."""
     return f"{operation} {dtype.name} {layout}"

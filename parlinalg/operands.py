@@ -35,6 +35,7 @@ Operand: TypeAlias = ArrayLike | DeviceArray
 NUMERIC_KINDS = "biufc"
 MOST_AXES = 64
 SMALL = 1 << 16  # elements
+PLAIN = frozenset((bool, int, float, complex))  # which mask nothing
 ACCEPTED = "accepted are arrays, and sequences, of bool, integers, floats or complex numbers"
 
 
@@ -86,7 +87,7 @@ def _to_array(function: str, name: str, value: Any) -> NDArray[Any]:
 def _masks(value: Any) -> bool:
     """Whether it masks anything, or something in it does: NumPy would look at the data only."""
     if isinstance(value, (list, tuple)):
-        return any(_masks(one) for one in value)
+        return not PLAIN.issuperset(map(type, value)) and any(map(_masks, value))
     return isinstance(value, np.ma.MaskedArray) and bool(np.ma.is_masked(value))
 
 
@@ -173,6 +174,8 @@ def as_where(function: str, where: Any, shape: tuple[int, ...]) -> NDArray[np.bo
     mask = as_operand(function, "where", where)
     if mask.dtype != np.bool_:
         raise TypeError(f"{function}: where has dtype {mask.dtype}; it must be bool")
+    if mask.shape == shape:
+        return mask
     try:
         return np.broadcast_to(mask, shape)
     except ValueError:

@@ -56,10 +56,11 @@ def product_sums(
     """The real sums that a product consists of: elements, how many of their axes are kept, weights, float32 or not."""
     single = dtype.char in "efF"
     kept = len(batch) + 1
-    A = np.broadcast_to(A, (*batch, *A.shape[-2:]))
+    if batch:
+        A = np.broadcast_to(A, (*batch, *A.shape[-2:]))
     complex_A = A.dtype.kind == "c"
     for part in product_weights(x, complex_A, dtype):
-        weights = np.expand_dims(part, -3 if complex_A else -2)
+        weights = part[..., np.newaxis, :, :] if complex_A else part[..., np.newaxis, :]
         yield real_view(A, A.ndim) if complex_A else A, kept, weights, single
 
 

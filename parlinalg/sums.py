@@ -155,6 +155,8 @@ def _integer_axis(axis: Any) -> int:
 
 def _initial(initial: Any, dtype: np.dtype) -> Array:
     """One more addend; in a sum of integers it must be one that the dtype can hold."""
+    if type(initial) is int and initial == 0:
+        return np.zeros((), dtype)
     number = initial
     if not isinstance(initial, (int, float)):
         value = as_operand("psum", "initial", initial)

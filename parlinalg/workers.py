@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import SupportsIndex
 
-from . import _kernels
+from . import _kernels, _small
 
 __all__ = [
     "MOST_THREADS",
@@ -20,7 +20,7 @@ __all__ = [
     "cpu_count",
     "cpu_quota",
     "default_workers",
-    "host_limit",
+    "limits_of_host",
     "ranks_of_job",
     "resolve_workers",
 ]
@@ -87,15 +87,16 @@ def default_workers() -> int:
     >>> parlinalg.default_workers() >= 1
     True
     """
-    asked = os.environ.get("PARLINALG_WORKERS")
+    asked = _small.setting(b"PARLINALG_WORKERS")
     if asked is not None:
         return _parse(asked)
-    return min(host_limit(), _kernels.limit_of_openmp() or MOST_THREADS)
+    limit = min(max(1, cpu_count() // (_test_workers() * _siblings())), _fixed_limit())
+    return min(limit, _kernels.limit_of_openmp() or MOST_THREADS)
 
 
-def host_limit() -> int:
-    """The same, but for what was asked for or OpenMP was told."""
-    return min(max(1, cpu_count() // _sharers()), _fixed_limit())
+def limits_of_host() -> tuple[int, int]:
+    """Processes that share the affinity mask, or 0 where their number may change; the most threads otherwise."""
+    return 0 if _has_siblings() else _test_workers(), _fixed_limit()
 
 
 def resolve_workers(workers: SupportsIndex, capacity: int | None) -> int:
@@ -154,15 +155,20 @@ def _fixed_limit() -> int:
     return max(1, min(cpus // _ranks_on_node(), _openmp_threads(cpus)))
 
 
-def _sharers() -> int:
-    """Processes that share the affinity mask with this one, and compute at the same time."""
-    return _first_count(TEST_WORKERS) * _siblings()
+@cache
+def _test_workers() -> int:
+    return _first_count(TEST_WORKERS)
+
+
+def _has_siblings() -> bool:
+    """Whether multiprocessing has started this process."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None
 
 
 def _siblings() -> int:
     """Worker processes, this one included, that multiprocessing has started beside each other; 1 elsewhere."""
-    multiprocessing = sys.modules.get("multiprocessing")
-    if multiprocessing is None or multiprocessing.parent_process() is None:
+    if not _has_siblings():
         return 1
     parent = os.getppid()
     children = _read(Path(f"/proc/{parent}/task/{parent}/children")).split()

@@ -26,6 +26,11 @@ from parlinalg.workers import cpu_count, cpu_quota, default_workers, resolve_wor
 Host = Callable[..., None]
 
 
+def clear() -> None:
+    workers._fixed_limit.cache_clear()
+    workers._test_workers.cache_clear()
+
+
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """Make this a host with so many CPUs, such an affinity mask, quota and environment."""
@@ -38,10 +43,10 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         monkeypatch.setattr(workers, "cpu_quota", lambda: quota)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        workers._fixed_limit.cache_clear()
+        clear()
 
     yield fake
-    workers._fixed_limit.cache_clear()
+    clear()
 
 
 @dataclass(frozen=True)
@@ -274,15 +279,23 @@ def test_workers_of_multiprocessing_share_the_processors(method: str, tmp_path: 
     script.write_text(
         textwrap.dedent(
             f"""
-            import multiprocessing, time
+            import multiprocessing, os, time
             from concurrent.futures import ProcessPoolExecutor
-            from parlinalg import default_workers
+            import numpy as np
+            from parlinalg import default_workers, psum
+
+            def threads():
+                return len(os.listdir("/proc/self/task"))
 
             def ask(number):
                 time.sleep(1)  # so that all of them are there
-                return default_workers()
+                before = threads()
+                for backend in (None, "openmp"):
+                    psum(np.ones(3_000_000), backend=backend)
+                return default_workers(), threads() - before
 
             if __name__ == "__main__":
+                psum(np.ones(3_000_000))  # by all processors; a child must not go by that
                 with ProcessPoolExecutor(2, multiprocessing.get_context({method!r})) as pool:
                     print(*pool.map(ask, range(2)))
             """
@@ -290,4 +303,4 @@ def test_workers_of_multiprocessing_share_the_processors(method: str, tmp_path: 
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60)
     share = max(1, default_workers() // 2)
-    assert done.stdout.split() == [str(share)] * 2, done.stderr
+    assert done.stdout.strip() == f"{share, share - 1} {share, share - 1}", done.stderr

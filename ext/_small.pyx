@@ -27,8 +27,8 @@ cdef extern from "numpy/arrayobject.h":
     object PyArray_Conjugate(cnp.ndarray a, void *out)
 
 from parallel cimport (
-    BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, I64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32, U64,
-    Addends, Kernels, Matrix, describe, dtype_of_number, matrix_of, seconds_now, threads_now,
+    BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, I64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32,
+    U64, Addends, Kernels, Matrix, describe, dtype_of_number, matrix_of, seconds_now, threads_now,
 )
 
 from ._kernels import matvec as multiply_by_threads
@@ -57,11 +57,11 @@ cpdef enum:
 
 cdef struct Step:
     Py_ssize_t nbytes   # of the array, below which it holds
-    int how             # number of threads, or BY_NUMPY, REPORTING, or UNKNOWN: the general way
+    int how             # number of threads, or BY_NUMPY, or UNKNOWN: the general way
 
 cdef Step steps[DTYPES][KINDS][MOST_STEPS]
 cdef object limits_of_host = None   # finds these two
-cdef int sharers = UNKNOWN   # processes that share the affinity mask; 0: so many that they are counted for each call
+cdef int sharers = UNKNOWN   # processes that share the affinity mask; 0: each call counts them, since more may come
 cdef int fixed_limit = 1     # of threads, that does not change while a process runs
 cdef bint has_openmp = bool(openmp_version())
 cdef object silent = None   # a context in which NumPy reports nothing
@@ -83,7 +83,6 @@ cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
 # None where another Python has none: then every call goes the general way.
 cdef dict variables = getattr(os.environ, "_data", None)
 cdef object backend_variable = os.fsencode("PARLINALG_BACKEND"), workers_variable = os.fsencode("PARLINALG_WORKERS")
-
 
 
 def setting(bytes name):

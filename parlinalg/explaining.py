@@ -89,20 +89,22 @@ def _consider(
         return [Considered(name, info.workers, None, _reason(name, 0, choice, None))]
     uploads = current_model().uploads
     rows = []
+    taken = predicted.get(Candidate(choice.backend.name, choice.workers), 0.0)
     for one, seconds in measured.items():
         placing = plan.elements * plan.itemsize / uploads[name] if name in uploads else 0.0
-        rows.append(Considered(name, one.workers, seconds + placing, _reason(name, one.workers, choice, placing)))
+        reason = _reason(name, one.workers, choice, placing, slower=seconds >= taken)
+        rows.append(Considered(name, one.workers, seconds + placing, reason))
     return rows
 
 
-def _reason(name: str, workers: int, choice: Choice, placing: float | None) -> str:
+def _reason(name: str, workers: int, choice: Choice, placing: float | None, *, slower: bool = True) -> str:
     if choice.backend.name == name and (choice.workers == workers or placing is None):
         return "chosen"
     if placing is None:
         return "only where it is asked for; not measured"
     if placing:
         return f"only where it is asked for; {_duration(placing)} of it to place the matrix"
-    return "slower"
+    return "slower" if slower else "not surely faster"
 
 
 def _duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -91,11 +91,16 @@ class Model:
         return {candidate: curve(nbytes) for candidate, curve in self._curves_of(kind).items()}
 
     def best(self, kind: str, nbytes: float) -> Candidate:
-        """The fastest that needs no placing; of those that hardly differ NumPy, or the one with fewer workers."""
+        """The fastest that needs no placing; of those that hardly differ NumPy, or the one with fewer workers.
+
+        But not NumPy for rows from memory: BLAS reads it a tenth slower, which curves are too noisy to tell.
+        """
         character = np.dtype(kind.split()[1]).char
         at_once = ("openmp", "numpy") if character in BLAS else ("openmp",)
         seconds = {one: taken for one, taken in self.predict(kind, nbytes).items() if one.backend in at_once}
-        return _best(seconds, WORTH if nbytes < FROM_MEMORY else WORTH_FROM_MEMORY)
+        if nbytes < FROM_MEMORY:
+            return _best(seconds, WORTH, _numpy_first)
+        return _best(seconds, WORTH_FROM_MEMORY, _numpy_last if kind.endswith(" rows") else _numpy_first)
 
     def choose(self, kind: str, nbytes: float) -> Candidate:
         """The same, as `steps` have it."""
@@ -135,8 +140,18 @@ class Model:
         return next(self.curves[one] for one in _nearest(kind) if one in self.curves)
 
 
-def _best(seconds: Mapping[Candidate, float], worth: float) -> Candidate:
-    ordered = sorted(seconds, key=lambda one: (one.backend != "numpy", one.workers))  # with NumPy nobody has lost
+def _numpy_first(one: Candidate) -> tuple[bool, int]:
+    return one.backend != "numpy", one.workers
+
+
+def _numpy_last(one: Candidate) -> tuple[bool, int]:
+    return one.backend == "numpy", one.workers
+
+
+def _best(
+    seconds: Mapping[Candidate, float], worth: float, order: Callable[[Candidate], tuple[bool, int]]
+) -> Candidate:
+    ordered = sorted(seconds, key=order)
     best = ordered[0]
     for one in ordered[1:]:
         if seconds[one] < worth * seconds[best]:

@@ -7,11 +7,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from parlinalg import _kernels
+from parlinalg import _kernels, api
 from parlinalg.dispatch import use_model
 from parlinalg.profiles import builtin
 from parlinalg.registry import names, usable
@@ -70,3 +71,19 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 def _processors_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is chosen must not depend on what else runs on this host."""
     monkeypatch.setattr(_kernels, "threads_are_late", lambda: False)
+
+
+@pytest.fixture
+def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Notes each time that the general way chooses a backend, which the short cut never does."""
+    calls: list[str] = []
+    choose = vars(api)["engage"]
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        calls.append("general")
+        return choose(*arguments, **options)
+
+    monkeypatch.setattr(api, "engage", noting)
+    monkeypatch.delenv("PARLINALG_BACKEND", raising=False)
+    monkeypatch.delenv("PARLINALG_WORKERS", raising=False)
+    return calls

@@ -180,9 +180,37 @@ MUTANTS = (
     Mutant(
         "short cut: dtype of sums ignored",
         "ext/small_sums.pxi",
-        "dtype is None and out is None and keepdims",
-        "keepdims",
+        "dtype is None and initial is zero",
+        "initial is zero",
     ),
+    Mutant("short cut: out that overlaps", "ext/small_products.pxi", "lie_apart(y, a) and lie_apart(y, b)", "True"),
+    Mutant("short cut: batch of A counts only", "ext/small_products.pxi", "of_b if of_a == 1 else of_a", "of_a"),
+    Mutant(
+        "short cut: vecmat not conjugated",
+        "ext/small_products.pxi",
+        "vector = PyArray_Conjugate(x, NULL) if cnp.PyArray_ISCOMPLEX(x) else x",
+        "vector = x",
+    ),
+    Mutant(
+        "short cut: vecdot of batches not conjugated",
+        "ext/small_products.pxi",
+        "vectors = PyArray_Conjugate(a, NULL) if cnp.PyArray_ISCOMPLEX(a) else a",
+        "vectors = a",
+    ),
+    Mutant(
+        "short cut: number of workers ignored",
+        "ext/_small.pyx",
+        "type(workers) is int and 1 <= workers <= MOST_ASKED",
+        "True",
+    ),
+    Mutant(
+        "children of multiprocessing take all processors",
+        "parlinalg/workers.py",
+        "return 0 if _has_siblings() else _test_workers(), _fixed_limit()",
+        "return _test_workers(), _fixed_limit()",
+    ),
+    Mutant("weights of one element not broadcast", SEAM, "if cnp.PyArray_DIM(weights, axis) > 1:", "if True:"),
+    Mutant("BLAS for rows from memory", "parlinalg/model.py", "_numpy_last if kind.ends", "_numpy_first if kind.ends"),
     Mutant(
         "remainder rows dropped, as in the lecture", "parlinalg/split.py", "i * short + min(i, longer)", "i * short"
     ),

@@ -131,7 +131,7 @@ def test_public_names_are_in_the_reference(name: str) -> None:
 def test_environment_variables_are_in_the_reference() -> None:
     sources = [*ROOT.glob("parlinalg/**/*.py"), *ROOT.glob("ext/*.pyx"), ROOT / "setup.py"]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    read = set(re.findall(r"""(?:environ(?:\.get)?[(\[]|getenv\(|^)"(PARLINALG_\w+)\"""", text))
+    read = set(re.findall(r"""(?:environ(?:\.get)?[(\[]|getenv\(|setting\(b|^)"(PARLINALG_\w+)\"""", text))
     assert {"PARLINALG_BACKEND", "PARLINALG_WORKERS", "PARLINALG_SIMD", "PARLINALG_NO_OPENMP"} <= read
     assert {name for name in read if f"| `{name}` |" not in REFERENCE} == set()
 

@@ -259,3 +259,13 @@ def test_sums_whose_first_fold_is_cancelled_by_the_others(seed: int) -> None:
     products = parlinalg.vecmat(weights, columns, exact=True, backend="numpy")
     expected = [float(sum(Fraction(w) * Fraction(v) for w, v in zip(weights, a, strict=True))) for a in columns.T]
     require_same_bits(products, np.array(expected))
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "c8", "c16"])
+@pytest.mark.parametrize("shape", [(1, 5), (4, 1, 5), (1, 6, 5), (5,)])
+def test_vectors_of_exact_products_are_broadcast(shape: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    A, x = rng.standard_normal((4, 6, 3, 5)).astype(dtype), rng.standard_normal(shape).astype(dtype)
+    each = np.broadcast_to(x, (4, 6, 5))
+    expected = [[parlinalg.matvec(A[i, j], each[i, j], exact=True) for j in range(6)] for i in range(4)]
+    require_same_bits(parlinalg.matvec(A, x, exact=True), np.array(expected))

@@ -69,6 +69,23 @@ def test_steps_choose_what_hardly_anything_beats(one: list[float], two: list[flo
     assert any(of_size[chosen] <= 1.09 * min(of_size.values()) for of_size in predicted) or one != two
 
 
+@pytest.mark.parametrize(
+    ("layout", "nbytes", "blas", "expected"),  # seconds of BLAS, where two threads take one
+    [
+        ("rows", 1e6, 1.1, BLAS),
+        ("rows", 1e6, 1.5, TWO),
+        ("rows", 2e8, 0.95, TWO),
+        ("rows", 2e8, 0.90, BLAS),
+        ("columns", 2e8, 1.05, BLAS),
+        ("columns", 2e8, 1.15, TWO),
+    ],
+)
+def test_what_hardly_differs(layout: str, nbytes: float, blas: float, expected: Candidate) -> None:
+    sizes, kind = (4096.0, 1e9), f"matvec float64 {layout}"
+    curves = {ONE: Curve(sizes, (3.0, 3.0)), TWO: Curve(sizes, (1.0, 1.0)), BLAS: Curve(sizes, (blas, blas))}
+    assert Model({kind: curves}).best(kind, nbytes) == expected
+
+
 @pytest.mark.parametrize("character", "?bBhHiIlLqQefdFDgG")
 @pytest.mark.parametrize("layout", ["rows", "columns", "other", "short"])
 @pytest.mark.parametrize("operation", ["matvec", "sum", "exact"])

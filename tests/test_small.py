@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import parlinalg
-from parlinalg import api, matvec, set_backend, vecdot, vecmat
+from parlinalg import matvec, set_backend, vecdot, vecmat
 from parlinalg.backends import NumPy
 from parlinalg.testing.checks import require_close, require_same_bits, unchanged
 from parlinalg.testing.oracle import exact_matvec
@@ -26,31 +26,6 @@ from parlinalg.testing.strategies import (
 )
 
 general = matvec.__wrapped__  # type: ignore[attr-defined]
-
-OPTIONS: list[dict[str, Any]] = [
-    {},
-    {"backend": "openmp"},
-    {"backend": "numpy"},
-    {"workers": 1},
-    {"workers": 3},
-    {"backend": "openmp", "workers": 2},
-]
-
-
-@pytest.fixture
-def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Notes each time that the general way chooses a backend, which the short cut never does."""
-    calls: list[str] = []
-    choose = vars(api)["engage"]
-
-    def noting(*arguments: Any, **options: Any) -> Any:
-        calls.append("general")
-        return choose(*arguments, **options)
-
-    monkeypatch.setattr(api, "engage", noting)
-    monkeypatch.delenv("PARLINALG_BACKEND", raising=False)
-    monkeypatch.delenv("PARLINALG_WORKERS", raising=False)
-    return calls
 
 
 def test_the_general_way_is_another_function() -> None:
@@ -193,65 +168,6 @@ def test_vector_matrix_products_are_those_of_the_general_way(p: Product) -> None
         with np.errstate(all="ignore"):
             A = p.A.T
             require_same_bits(vecmat(p.x, A), vecmat.__wrapped__(p.x, A))  # type: ignore[attr-defined]
-
-
-@given(p=products(), options=st.sampled_from(OPTIONS))
-def test_so_are_those_of_calls_that_say_who_and_where(p: Product, options: dict[str, Any]) -> None:
-    with np.errstate(all="ignore"), unchanged(p.A, p.x):
-        expected = general(p.A, p.x, **options)
-        require_same_bits(matvec(p.A, p.x, **options), expected)
-        out = np.empty(expected.shape, expected.dtype)
-        assert matvec(p.A, p.x, out, **options) is out
-        require_same_bits(out, expected)
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=repr)
-@pytest.mark.parametrize("n", [3, 200])
-def test_threads_and_numpy_may_be_asked_for(entered: list[str], options: dict[str, Any], n: int) -> None:
-    batch = np.random.default_rng(n).standard_normal((2, n, n))
-    A, x, out = batch[0], batch[1, 0], np.empty(n)
-    matvec(batch, x, **options)
-    matvec(A, x, out, **options)
-    vecmat(x, batch, **options)
-    if options != {"backend": "numpy"}:
-        vecdot(x, x, **options)
-        vecdot(A, x, **options)
-    assert entered == []
-
-
-@given(data=st.data(), dtype=st.sampled_from(PRODUCT_DTYPES), n=st.integers(0, 6))
-def test_out_may_lie_anywhere(data: st.DataObject, dtype: np.dtype, n: int) -> None:
-    memory = np.arange(200).astype(dtype)
-    first, step = data.draw(st.integers(0, 40)), data.draw(st.sampled_from([-2, -1, 1, 2, 7]))
-    A, x = memory[30 : 30 + n * n].reshape(n, n), memory[70 : 70 + n]
-    out = np.lib.stride_tricks.as_strided(memory[first + 50 :], (n,), (step * dtype.itemsize,))
-    expected = general(A.copy(), x.copy())
-    assert matvec(A, x, out) is out
-    require_same_bits(out.copy(), expected)
-
-
-@pytest.mark.parametrize(
-    ("out", "message"),
-    [
-        (np.empty(4), r"out has shape \(4,\)"),
-        (np.empty((3, 1)), r"out has shape \(3, 1\)"),
-        (np.empty(3, np.int64), "out has dtype int64"),
-        (np.broadcast_to(np.empty(1), 3), "out is read-only"),
-        (np.lib.stride_tricks.as_strided(np.empty(1), (3,), (0,)), "some of its elements share memory"),
-    ],
-)
-def test_out_must_take_the_result(out: np.ndarray, message: str) -> None:
-    for backend in (None, "openmp", "numpy"):
-        with pytest.raises((TypeError, ValueError), match=message):
-            matvec(np.ones((3, 3)), np.ones(3), out, backend=backend)
-
-
-def test_numpy_reports_where_it_is_asked_for() -> None:
-    big = np.full((3, 3), 1e308)
-    with np.errstate(over="raise"):
-        assert matvec(big, big[0]).tolist() == [np.inf] * 3
-        with pytest.raises(FloatingPointError):
-            matvec(big, big[0], backend="numpy")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def of_operators() -> Iterator[Case]:
 def that_say_something() -> Iterator[Case]:
     rng = np.random.default_rng(0)
     A, x, out = rng.standard_normal((16, 16)), rng.standard_normal(16), np.empty(16)
+    lists = A.tolist()
     integers, many, vectors = np.arange(16), rng.standard_normal((100, 16, 16)), rng.standard_normal((100, 3))
     yield "matvec, out=", lambda: parlinalg.matvec(A, x, out=out), lambda: np.matvec(A, x, out=out)
     yield "matvec, x of int64", lambda: parlinalg.matvec(A, integers), lambda: np.matvec(A, integers)
@@ -63,7 +64,7 @@ def that_say_something() -> Iterator[Case]:
     yield "matvec, dtype='f4'", lambda: parlinalg.matvec(A, x, dtype="f4"), lambda: np.matvec(A, x, dtype="f4")
     yield "matvec, exact=True", lambda: parlinalg.matvec(A, x, exact=True), lambda: np.matvec(A, x)
     yield "psum, dtype='f4'", lambda: parlinalg.psum(A, dtype="f4"), lambda: np.sum(A, dtype="f4")
-    yield "matvec of lists", lambda L=A.tolist(): parlinalg.matvec(L, x), lambda L=A.tolist(): np.matvec(L, x)
+    yield "matvec of lists", lambda: parlinalg.matvec(lists, x), lambda: np.matvec(lists, x)
 
 
 def main() -> None:

@@ -235,13 +235,19 @@ def _normalised(state: State, dtype: np.dtype) -> State:
     copy = state.astype(np.int64)  # native, and contiguous
     if len(copy) == 1:
         return copy
-    for one in copy.reshape(-1, FLOAT_DIGITS):
-        if not -MOST <= one.min() <= one.max() <= MOST:
-            raise ValueError(
-                "PartialSum: state has integers beyond 2**62, as only a sum of more than 2**31 states has; merge fewer "
-                "at a time"
-            )
+    parts = copy.reshape(-1, FLOAT_DIGITS)
+    _check_digits(parts)
+    for one in parts:
         if one[-3:].min() < 0:
             raise ValueError(f"PartialSum: state counts {one[-3:].tolist()} NaN, +inf and -inf; no count is negative")
-    _kernels.normalise(copy.reshape(-1, FLOAT_DIGITS))
+    _kernels.normalise(parts)
+    _check_digits(parts)  # the last digit has what the others carry
     return copy
+
+
+def _check_digits(states: State) -> None:
+    if not -MOST <= states.min() <= states.max() <= MOST:
+        raise ValueError(
+            "PartialSum: state has integers beyond 2**62, as only a sum of more than 2**31 states has; merge fewer at a "
+            "time"
+        )

@@ -204,8 +204,7 @@ def test_the_digits_of_a_state() -> None:
 
 
 def test_a_state_is_copied() -> None:
-    state = PartialSum.of([1.0]).state.copy()
-    partial = PartialSum(state, float)
+    partial = PartialSum(state := PartialSum.of([1.0]).state.copy(), float)
     state[:] = 0
     require_same_bits(partial.round(), np.float64(1.0))
 
@@ -347,6 +346,7 @@ def test_backends_and_workers_are_checked() -> None:
         ([*STATE, *STATE[:72], -2], complex, ValueError, r"counts \[0, 0, -2\] NaN"),
         ([2**62 + 1, *STATE[1:]], float, ValueError, "more than 2\\*\\*31 states"),
         ([*STATE[:69], -(2**63), 0, 0, 0], float, ValueError, "more than 2\\*\\*31 states"),
+        ([*STATE[:68], 2**62, 2**62, 0, 0, 0], float, ValueError, "more than 2\\*\\*31 states"),  # by a carry
     ],
 )
 def test_what_the_constructor_refuses(state: Any, dtype: Any, error: type[Exception], text: str) -> None:

@@ -82,9 +82,9 @@ def test_dot_products_of_batches(dtypes: tuple[str, str], shapes: tuple[tuple[in
         x, y = (
             (rng.integers(0, 4, s) + 1j * rng.integers(0, 4, s)).astype(d) for d, s in zip(dtypes, shapes, strict=True)
         )
-    for options in ({}, {"backend": "openmp"}):
-        require_same_bits(vecdot(x, y, **options), np.vecdot(x, y))  # sums of small integers
-        require_same_bits(vecmat(x, np.stack([y, y], -1), **options), np.vecmat(x, np.stack([y, y], -1)))
+    for backend in (None, "openmp"):
+        require_same_bits(vecdot(x, y, backend=backend), np.vecdot(x, y))  # sums of small integers
+        require_same_bits(vecmat(x, np.stack([y, y], -1), backend=backend), np.vecmat(x, np.stack([y, y], -1)))
 
 
 @pytest.mark.parametrize(

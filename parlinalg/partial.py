@@ -248,6 +248,6 @@ def _normalised(state: State, dtype: np.dtype) -> State:
 def _check_digits(states: State) -> None:
     if not -MOST <= states.min() <= states.max() <= MOST:
         raise ValueError(
-            "PartialSum: state has integers beyond 2**62, as only a sum of more than 2**31 states has; merge fewer at a "
-            "time"
+            "PartialSum: state has integers beyond 2**62, as only a sum of more than 2**31 states has; merge fewer "
+            "at a time"
         )

@@ -107,13 +107,14 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
 FOLDS(fold_floats, F32, 0, 0, 0)
 FOLDS(fold_doubles, F64, 0, 0, 0)
 FOLDS(fold_every_other_double, F64, 0, 0, 1)
+FOLDS(fold_every_other_pair, F64, 0, 0, 2)
 FOLDS(fold_float_products, F32, 1, 0, 0)
 FOLDS(fold_float_rows, F32, 1, 1, 0)
 FOLDS(fold_double_products, F64, 1, 0, 0)
 FOLDS(fold_double_rows, F64, 1, 1, 0)
 
 int fold_rows(const Form *f, const Rows *rows, Group *g) {
-    if (f->skip) return fold_every_other_double(g->folds, rows, g);
+    if (f->skip) return (f->skip == 1 ? fold_every_other_double : fold_every_other_pair)(g->folds, rows, g);
     if (!f->weighted) return f->type == F32 ? fold_floats(g->folds, rows, g) : fold_doubles(g->folds, rows, g);
     if (f->type == F32)
         return f->one_weight ? fold_float_rows(g->folds, rows, g) : fold_float_products(g->folds, rows, g);

@@ -18,7 +18,7 @@ typedef struct {
     int type;       /* F32 or F64 */
     int weighted;
     int one_weight; /* of a row */
-    int skip;       /* 1: elements, float64 without weights, lie two apart */
+    int skip;       /* 1: elements, float64 without weights, lie two apart; 2: so do pairs of them */
 } Form;
 
 /* Rows of LANES elements, and perhaps one more that lies elsewhere. */

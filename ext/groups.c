@@ -21,6 +21,9 @@ static double element(int type, const char *p, int lane) {
     return value;
 }
 
+/* Of a row: how many elements after its first one this lane lies. */
+static int place_of(const Form *f, int lane) { return f->skip == 2 ? 2 * lane - lane % 2 : lane * (1 + f->skip); }
+
 static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
     for (int t = 0; t < g->tallies; t++) {
         Tally *tally = &g->tally[t];
@@ -30,7 +33,7 @@ static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
         for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
             const char *row = row_of(rows, i), *weights = f->weighted ? weights_of(rows, i) : NULL;
             for (int j = t; j < LANES; j += g->tallies) {
-                const double x = element(f->type, row, j * (1 + f->skip));
+                const double x = element(f->type, row, place_of(f, j));
                 if (weights) add_product(tally, digit, x, element(F64, weights, f->one_weight ? 0 : j));
                 else add_double(tally, digit, x);
             }

@@ -8,18 +8,24 @@
 #define HIGH_EVENS_2 2
 #define LOW_ODDS_2 1
 #define HIGH_ODDS_2 3
+#define LOW_PAIRS_2 0
+#define HIGH_PAIRS_2 1
 #define LOW_SWAPS_2 1
 #define HIGH_SWAPS_2 0
 #define LOW_EVENS_4 0, 2
 #define HIGH_EVENS_4 4, 6
 #define LOW_ODDS_4 1, 3
 #define HIGH_ODDS_4 5, 7
+#define LOW_PAIRS_4 0, 1
+#define HIGH_PAIRS_4 6, 7
 #define LOW_SWAPS_4 1, 0
 #define HIGH_SWAPS_4 3, 2
 #define LOW_EVENS_8 0, 2, 4, 6
 #define HIGH_EVENS_8 8, 10, 12, 14
 #define LOW_ODDS_8 1, 3, 5, 7
 #define HIGH_ODDS_8 9, 11, 13, 15
+#define LOW_PAIRS_8 0, 1, 4, 5
+#define HIGH_PAIRS_8 10, 11, 14, 15
 #define LOW_SWAPS_8 1, 0, 3, 2
 #define HIGH_SWAPS_8 5, 4, 7, 6
 #define LOW_EVENS_16 0, 2, 4, 6, 8, 10, 12, 14
@@ -55,6 +61,8 @@ typedef uint64_t LaneNumbers_8 __attribute__((vector_size(VECTOR_BYTES)));
 #define PICK_ODDS(size, a, b) PICK(size, a, b, JOIN(LANES_OF, size)(LOW_ODDS), JOIN(LANES_OF, size)(HIGH_ODDS))
 /* Of b, which begins with the last lane of a, the odd ones: together every other one of both. */
 #define PICK_OVERLAPPING(size, a, b) PICK(size, a, b, JOIN(LANES_OF, size)(LOW_EVENS), JOIN(LANES_OF, size)(HIGH_ODDS))
+/* Of b, which begins with the last two lanes of a, every other pair of neighbours, as of a. */
+#define PICK_PAIRS(a, b) PICK(8, a, b, LANES_OF_8(LOW_PAIRS), LANES_OF_8(HIGH_PAIRS))
 
 /* Neighbours in each other's place. */
 #define PICK_SWAPPED(size, v) PICK(size, v, v, JOIN(LANES_OF, size)(LOW_SWAPS), JOIN(LANES_OF, size)(HIGH_SWAPS))

@@ -33,7 +33,7 @@ typedef struct {
     int inner;              /* axis of the run, or of the strip */
     int rows;               /* axis of a strip's rows */
     int ready;              /* elements need no conversion: runs and strips of them are read where they lie */
-    int every_other;        /* nor do every other ones, of runs */
+    int every_other;        /* nor do every other ones, or every other pairs, of runs */
     ptrdiff_t size;         /* of an element, converted */
     int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
     ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
@@ -60,14 +60,15 @@ static void deliver(Task *task, Group *g, int t, char *result) {
 
 /* ---- runs ---- */
 
-/* Each element `step` after the one before: 1, or 2 if they have no weights. */
-static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int step, const char *w) {
+/* Which lie as `Form.skip` says; those that lie apart have no weights. */
+static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int skip, const char *w) {
     Form f = t->form;
+    const int step = skip ? 2 : 1;
     if (f.type == F32 && !f.weighted && n >= MANY) {
         add_singles(&t->single, g, n, (const float *)v, step, AHEAD);
         return;
     }
-    f.skip = step - 1;
+    f.skip = skip;
     const ptrdiff_t size = t->size, row = LANES * step * size;
     const size_t rest = (size_t)(n % LANES);
     double last[2 * LANES] = {0}, last_weights[LANES] = {0};
@@ -80,7 +81,7 @@ static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int step
     }
     rows.count = n / LANES;
     if (rest) {
-        memcpy(last, rows.data + rows.count * row, ((rest - 1) * (size_t)step + 1) * (size_t)size);
+        memcpy(last, rows.data + rows.count * row, (rest * (size_t)step - (size_t)skip) * (size_t)size);
         if (f.weighted) memcpy(last_weights, rows.weights + rows.count * (ptrdiff_t)sizeof(Doubles), rest * sizeof *last_weights);
         rows.last = (const char *)last;
     }
@@ -92,11 +93,11 @@ static void add_run(Task *t, Group *g, const char *data, const char *weights) {
     const ptrdiff_t n = a->shape[t->inner], stride = a->stride[t->inner], weight = a->weight[t->inner];
     const int per = t->pairs ? 2 : 1;
     if (t->ready && (!t->form.weighted || weight == per * (ptrdiff_t)sizeof(double))) {
-        add_elements(t, g, n * per, data, 1, weights);
+        add_elements(t, g, n * per, data, 0, weights);
         return;
     }
     if (t->every_other && n >= MANY) {
-        add_elements(t, g, n, data, 2, NULL);
+        add_elements(t, g, n * per, data, per, NULL);
         return;
     }
     const int from = t->pairs ? complex_of(a->dtype) : a->dtype;
@@ -107,7 +108,7 @@ static void add_run(Task *t, Group *g, const char *data, const char *weights) {
         const ptrdiff_t k = min_of(most, n - i);
         fetch(k, data + i * stride, stride, from, a->swapped, to, elements);
         if (t->form.weighted) fetch(k, weights + i * weight, weight, per == 2 ? C128 : F64, 0, per == 2 ? C128 : F64, copied);
-        add_elements(t, g, k * per, elements, 1, copied);
+        add_elements(t, g, k * per, elements, 0, copied);
     }
 }
 
@@ -121,13 +122,13 @@ static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
     ptrdiff_t filled = 0;
     for (ptrdiff_t i = 0; i < a->shape[axis]; i++) {
         if (filled + each > RUN) {
-            add_elements(t, g, filled, elements, 1, NULL);
+            add_elements(t, g, filled, elements, 0, NULL);
             filled = 0;
         }
         fetch(n, data + i * a->stride[axis], stride, from, a->swapped, to, elements + filled * t->size);
         filled += each;
     }
-    add_elements(t, g, filled, elements, 1, NULL);
+    add_elements(t, g, filled, elements, 0, NULL);
 }
 
 /* ---- strips ---- */
@@ -346,7 +347,8 @@ static void sum_floats(Task *t, char *results) {
     t->form.one_weight = strips;
     t->size = (ptrdiff_t)size_of(t->form.type);
     t->ready = lies_ready(t, t->pairs ? 2 : 1);
-    t->every_other = !strips && !t->pairs && !t->form.weighted && lies_ready(t, 2);
+    const int lies_apart = !strips && !t->form.weighted;
+    t->every_other = lies_apart && (t->pairs ? t->form.type == F64 && lies_ready(t, 4) : lies_ready(t, 2));
     if (strips) {
         walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
         return;

@@ -55,7 +55,7 @@ def test_neighbours_do_not_count(instruction_set: str, dtype: str, step: int) ->
 PROGRAM = """
 import ctypes, mmap
 import numpy as np
-from parlinalg import _kernels, matvec
+from parlinalg import _kernels, matvec, psum
 from test_rows import DTYPES, LENGTHS
 
 PAGE = mmap.PAGESIZE
@@ -82,6 +82,7 @@ for name in _kernels.available():
                 for step in (1, 2, 3):
                     for at_the_end in (False, True):
                         A = between_guards((m, n), dtype, step, at_the_end)
+                        assert psum(A, backend="openmp", workers=1) == m * n
                         x = np.ones(n, dtype)
                         assert (matvec(A, x, backend="openmp", workers=1) == np.array(n).astype(dtype)).all()
                         assert (matvec(A.T, np.ones(m, dtype), backend="openmp", workers=1) == m).all()

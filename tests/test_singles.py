@@ -50,14 +50,16 @@ def test_sums_are_exact(instruction_set: str, n: int, step: int) -> None:
         assert total(a) == math.fsum(a.tolist()), name
 
 
-@pytest.mark.parametrize("n", [17, 300, 2049])
-def test_parts_of_complex_numbers_are_summed_apart(instruction_set: str, n: int) -> None:
+@pytest.mark.parametrize("n", [17, 48, 49, 300, 2049])
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("step", [1, 2, 3, -2])
+def test_parts_of_complex_numbers_are_summed_apart(instruction_set: str, n: int, dtype: type, step: int) -> None:
     for name, values in kinds(n).items():
-        a = (values.astype(np.float32) + 1j * normal_like(values)).astype(np.complex64)
-        for given in (a, np.repeat(a, 2)[::2]):
-            out = np.empty(2)
-            _kernels.write_sums(real_view(given, 0), 1, 1, out)
-            assert out.tolist() == [math.fsum(given.real.tolist()), math.fsum(given.imag.tolist())], name
+        a = np.full(abs(step) * n, complex(np.nan, np.nan), dtype)[::step]
+        a[...] = values.astype(np.float32) + 1j * normal_like(values)
+        out = np.empty(2)
+        _kernels.write_sums(real_view(a, 0), 1, 1, out)
+        assert out.tolist() == [math.fsum(a.real.tolist()), math.fsum(a.imag.tolist())], name
 
 
 def normal_like(values: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ def test_parts_of_complex_numbers_are_summed_apart(
     instruction_set: str, n: int, dtype: type, step: int, neighbour: float
 ) -> None:
     for name, values in kinds(n).items():
-        a = np.full(abs(step) * n, complex(neighbour, neighbour), dtype)[::step]
+        a: np.ndarray = np.full(abs(step) * n, complex(neighbour, neighbour), dtype)[::step]
         a[...] = values.astype(np.float32) + 1j * normal_like(values)
         out = np.empty(2)
         _kernels.write_sums(real_view(a, 0), 1, 1, out)

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 import parlinalg
 from measuring import hurry
-from parlinalg.backends import OpenMP
+from parlinalg.backends import Backend
 from parlinalg.cli import main
+from parlinalg.registry import backend_class
 from parlinalg.testing.oracle import exact_matvec
 
 Array = NDArray[Any]
@@ -372,13 +373,13 @@ def test_disagreement_is_loud(
 
 @pytest.mark.usefixtures("_quickly")
 def test_garbage_of_a_backend_is_status_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def garbage(self: OpenMP, A: Array, x: Array, out: Array, workers: int) -> None:
+    def garbage(self: Backend, A: Array, x: Array, out: Array, workers: int) -> None:
         out[...] = 7
 
-    monkeypatch.setattr(OpenMP, "matvec", garbage)
-    assert main(["compare", "A.npy", "x.npy", "--backends", "openmp,numpy"]) == 1
+    monkeypatch.setattr(backend_class("toy-threads"), "matvec", garbage)
+    assert main(["compare", "A.npy", "x.npy", "--backends", "toy-threads,numpy"]) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(" is WRONG ")[0] for line in lines] == ["parlinalg: error: openmp"]
+    assert [line.split(" is WRONG ")[0] for line in lines] == ["parlinalg: error: toy-threads"]
 
 
 @pytest.mark.parametrize(

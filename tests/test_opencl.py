@@ -303,13 +303,21 @@ def test_several_devices_at_once() -> None:
         op.close()
 
 
+def test_the_largest_buffer_of_a_processor_can_begin_before_its_array() -> None:
+    for one in DEVICES:
+        device = OpenCL(one).device
+        before = _device.ALIGNMENT if device.is_processor else 0
+        assert device.largest + before == one.max_mem_alloc_size
+
+
 def test_memory_that_there_is_not(pretended: OpenCL, monkeypatch: pytest.MonkeyPatch) -> None:
     pretended.device.largest = 100
     with pytest.raises(MemoryError, match=r"bytes were asked for on .*; a buffer can have 100"):
         pla.matvec(A, X, backend=pretended)
     monkeypatch.setattr(_device, "host_room", lambda: 10)
-    with pytest.raises(MemoryError, match="10 are available"):
-        pla.psum(np.ones(1 << 20), axis=(), backend=OpenCL())
+    for processor in (one for one in DEVICES if one.type & pyopencl.device_type.CPU):
+        with pytest.raises(MemoryError, match="10 are available"):
+            pla.psum(np.ones(1 << 20), axis=(), backend=OpenCL(processor))
 
 
 def test_a_kernel_that_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import parlinalg as pla
-from opencl_devices import DEVICES, as_gpu
+from opencl_devices import DEVICES, as_gpu, pyopencl
 from parlinalg.backends import OpenCL
-from parlinalg.backends._device_products import LONG, Block
+from parlinalg.backends._device_products import SHORTEST, Block
 from parlinalg.testing.checks import require_close
 from parlinalg.testing.oracle import exact_matvec
 
@@ -28,7 +28,7 @@ def numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.
 def test_few_long_rows(dtype: str, gpu: bool) -> None:
     rng = np.random.default_rng(0)
     backend = BACKENDS[gpu]
-    n = LONG + 77
+    n = 2 * SHORTEST + 77
     whole = numbers(rng, (3, 2 * n), dtype)
     x = numbers(rng, (n,), dtype)
     for A in (whole[:, :n], whole[:, ::2], whole[::-1, n - 1 :: -1], np.asfortranarray(whole[:, :n])):
@@ -38,6 +38,12 @@ def test_few_long_rows(dtype: str, gpu: bool) -> None:
     with np.errstate(all="ignore"), pla.operator(whole[:, :n], backend=backend) as op:
         for _ in range(2):
             require_close(op @ x, exact_matvec(whole[:, :n], x))
+            vector = pyopencl.array.to_device(backend.device.queue, x)
+            require_close(op.matvec(vector).get(), exact_matvec(whole[:, :n], x))
+    batch = np.stack([whole[:, :n], whole[::-1, n:]])  # of which each has shares
+    with np.errstate(all="ignore"):
+        for found, A in zip(pla.matvec(batch, x, backend=backend), batch, strict=True):
+            require_close(found, exact_matvec(A, x))
     swapped = whole[:, :n].T  # long columns
     with np.errstate(all="ignore"):
         require_close(pla.vecmat(x, swapped, backend=backend), exact_matvec(swapped.T, x.conj()))

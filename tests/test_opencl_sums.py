@@ -231,8 +231,10 @@ def test_groups_are_no_larger_than_the_device_takes(most: int, monkeypatch: pyte
         def get_work_group_info(self, info: int, device: Any) -> int:
             return most if info == pyopencl.kernel_work_group_info.WORK_GROUP_SIZE else 32
 
-    assert _device_sums._group(pretended.device, Kernel()) == {1: 1, 3: 2, 24: 16, 1024: 64}[most]
-    monkeypatch.setattr(_device_sums, "_group", lambda *_: min(64, 1 << (most.bit_length() - 1)))
+    group, (local,) = _device_sums._group(pretended.device, Kernel(), 16)
+    assert group == {1: 1, 3: 2, 24: 16, 1024: 128}[most]
+    assert local.size == 8 * 16 * group
+    monkeypatch.setattr(_device_sums, "GROUP", group)
     require_same_bits(pla.psum(A, backend=pretended), pla.psum(A))
     integers = np.arange(100_003) - 7
     assert pla.psum(integers, backend=pretended) == integers.sum()

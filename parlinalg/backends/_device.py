@@ -23,13 +23,14 @@ from ._base import Array
 from ._device_choice import FORKED, has_float64
 from ._shared import host_room
 
-__all__ = ["Device"]
+__all__ = ["CHUNK", "PAIRS", "Device", "Settings", "power_of_two"]
 
 SOURCES = Path(__file__).parent / "opencl"
 ALIGNMENT = 128  # bytes
 WORTH_ASKING = 1 << 20  # bytes, from which on the host is asked how much is left: it takes 0.1 ms
 COPIED = 1 << 28  # bytes, to see how fast memory is
 MOST_RANGES = 1 << 16  # that a profile may ask for
+CHUNK = 16  # digits of states that items of a group add up at a time
 LOG = 2000  # characters of a build log that an error shows
 KEPT: defaultdict[int, dict[int, int]] = defaultdict(dict)  # bytes that stay on devices, by device and owner
 
@@ -110,12 +111,12 @@ class Settings(NamedTuple):
         usual = cls()
         in_step = usual.rows_side_by_side
         with suppress(Error):
-            in_step = _power_of_two(chosen.preferred_work_group_size_multiple)
-        group = min(usual.group, _power_of_two(chosen.max_work_group_size))
+            in_step = power_of_two(chosen.preferred_work_group_size_multiple)
+        group = min(usual.group, power_of_two(chosen.max_work_group_size))
         return cls(group=group, rows_side_by_side=min(group, in_step))
 
 
-def _power_of_two(most: int) -> int:
+def power_of_two(most: int) -> int:
     """The largest one that is not above it."""
     return 1 << (max(1, int(most)).bit_length() - 1)
 
@@ -167,7 +168,8 @@ class Device:
         self.has_float64 = has_float64(chosen)
         self._has_wide_vectors = self.platform == "Intel(R) OpenCL" and chosen.native_vector_width_float >= 16
         self.units = int(chosen.max_compute_units)
-        self.largest = int(chosen.max_mem_alloc_size)  # bytes of a buffer
+        before = ALIGNMENT if self.is_processor else 0  # see aligned_buffer
+        self.largest = int(chosen.max_mem_alloc_size) - before  # bytes of a buffer
         self.key = f"{self.platform}, {self.name}, {chosen.driver_version}"
         self.settings = self._stored_settings() or Settings.of(chosen)
         self._programs: dict[tuple[tuple[str, ...], str], Any] = {}
@@ -202,9 +204,9 @@ class Device:
         return self._usable
 
     def products(self, dtype: str, kernel: str) -> Any:
-        """A new kernel of products.cl."""
+        """A new kernel of products.cl or groups.cl."""
         name = f"u{dtype}" if dtype.startswith("int") else dtype  # both wrap around alike
-        sources = ("pairs", "products") if name == PAIRS else ("products",)
+        sources = (*(("pairs",) if name == PAIRS else ()), "products", "groups")
         macros = {**PRODUCTS[name], **(WIDE.get(name, {}) if self._has_wide_vectors else {})}
         return self.cl.Kernel(self._program(sources, name, macros), kernel)
 
@@ -214,7 +216,7 @@ class Device:
         macros = {**WORDS[dtype.name], "DIGITS": str(digits), "BIAS": str(bias), "WEIGHTED": str(int(weighted))}
         macros["FOLDS"] = str(2 + (dtype == np.float64) + weighted)
         if not self.is_processor:
-            macros["SIDE_BY_SIDE"] = "1"
+            macros |= {"SIDE_BY_SIDE": "1", "CHUNK": str(CHUNK)}
         how = "folds" if by_folds else "windows"
         return self._kernel(("words", how, "sums"), f"{dtype.name} {digits}", macros, "sum_rows")
 
@@ -225,6 +227,10 @@ class Device:
         if not self.is_processor:
             macros["SIDE_BY_SIDE"] = "1"
         return self._kernel(("totals",), dtype.name, macros, "total_rows")
+
+    def states(self) -> Any:
+        """The kernel of states.cl."""
+        return self._kernel(("states",), "", {}, "add_states")
 
     def parts(self, dtype: np.dtype) -> Any:
         """The kernel of parts.cl."""

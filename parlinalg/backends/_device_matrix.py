@@ -14,7 +14,7 @@ from ..operands import is_there
 from ._base import Array
 from ._device import PAIRS, Device
 from ._device_choice import FORKED
-from ._device_products import Block, Pending, PendingShares
+from ._device_products import Block, Pending
 from ._pairs import exponent_of, join, split
 from ._shared import compact
 
@@ -70,12 +70,12 @@ class Matrix(ABC):
         if adds:
             out[...] = total
 
-    def _queued(self, x: Array, transposed: bool) -> Iterator[tuple[slice, Pending | PendingShares]]:
+    def _queued(self, x: Array, transposed: bool) -> Iterator[tuple[slice, Pending]]:
         """The product with each block; the next one is on its way already."""
-        before: tuple[slice, Pending | PendingShares] | None = None
+        before: tuple[slice, Pending] | None = None
         for number, rows in enumerate(self.rows):
             queue, block = self.block(number)
-            pending: Pending | PendingShares
+            pending: Pending
             if transposed:
                 pending = block.transpose().start(np.ascontiguousarray(x[..., rows]), queue)
             else:

@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._base import Array
-from ._device import PAIRS, Device
+from ._device import PAIRS, Device, power_of_two
 from ._shared import compact
 
-__all__ = ["Block", "Pending", "PendingShares"]
+__all__ = ["Block", "Pending"]
 
-FEW_ROWS, LONG, SHORTEST = 64, 1 << 16, 1 << 13  # rows, and elements of one, and of its share
+SHORTEST = 1 << 15  # columns of a share, on processors
+EACH = 16  # columns that an item of a group has to add up, to be worth it
+AT_A_TIME = 4  # rows that it takes, where rows are contiguous
 PORTION = 1 << 15  # bytes
 SHORT = 16  # elements of a row that are too few for vectors
-ROUNDED = ("float16", PAIRS)  # dtypes whose parts could not be added up without another rounding
 VECTORS = ("float32", "float64", "int64", "uint64", "int32", "uint32")  # that processors add up in vectors
+STARTS, X, X_START, Y, PARTS = 1, 6, 7, 8, 9  # numbers of arguments
 Index = tuple[int, ...]
 
 
@@ -34,31 +36,21 @@ class Pending(NamedTuple):
         return self.y
 
 
-class PendingShares(NamedTuple):
-    """Products with shares of the columns, to be added up, and with the columns that are left."""
-
-    shares: Pending
-    rest: Pending
-
-    def wait(self) -> Array:
-        parts = self.shares.wait()
-        total: Array = np.add.reduce(parts, axis=0, dtype=parts.dtype) + self.rest.wait()
-        return total
-
-
 class _Launch(NamedTuple):
     """A kernel whose arguments are set, but for the vectors and the starts of the matrices of a batch."""
 
     kernel: Any
+    group: int  # work items of a group
     groups: int  # for one matrix
     most: int  # groups that are worth having
     portions: int  # of one matrix, that a cache holds while all vectors are multiplied with it
-    group: int  # work items of a group
-    x: int  # number of its argument; the next ones are where x starts there, and y
+    shares: int  # of the columns, at most
 
-    def size(self, batch: int) -> tuple[int, int]:
-        """Work items for so many matrices."""
-        return batch, min(self.groups, max(1, self.most // batch, self.portions)) * self.group
+    def size(self, batch: int) -> tuple[int, int, int]:
+        """Work items for so many matrices, along the batch, the rows and the columns."""
+        groups = min(self.groups, max(1, self.most // batch, self.portions))
+        shares = max(1, min(self.shares, self.most // (batch * groups)))
+        return batch, groups * self.group, shares
 
 
 class Block:
@@ -85,7 +77,6 @@ class Block:
         self.strides, self.shape, self.dtype = strides, shape, dtype
         self.used = used
         self._turned: Block | None = None  # kept, since it keeps a kernel too
-        self._cut: tuple[Block, Block] | None = None  # the same
         self._first_start = np.array([start], np.int64)
         self._first = device.buffer(self._first_start)  # which may use it where it lies
         # A kernel holds its arguments, so no two threads may share one.
@@ -115,30 +106,11 @@ class Block:
             self._turned = Block(self.device, self.buffer, self.offset, *turned, self.dtype, self.used)
         return self._turned
 
-    def start(self, x: Array, queue: Any) -> Pending | PendingShares:
-        """Queue the products with x, shape (..., n), which has the dimensions of the result; contiguous rows."""
-        m, n = self.shape[-2:]
-        if len(self.shape) == 2 and x.ndim == 1 and 0 < m <= FEW_ROWS and n >= LONG and self.dtype not in ROUNDED:
-            return self._start_by_columns(x, queue)
-        return self.start_products(x, queue)
+    def start(self, x: Array, queue: Any) -> Pending:
+        """Queue the products with x, shape (..., n), which has the dimensions of the result; contiguous rows.
 
-    def _start_by_columns(self, x: Array, queue: Any) -> PendingShares:
-        """The same of a few long rows: their columns are shared out."""
-        (m, n), (row, column) = self.shape, self.strides
-        shares = min(self.device.settings.ranges_per_unit * self.device.units, n // SHORTEST)
-        width = n // shares
-        if self._cut is None:
-            each = (width * column, row, column), (shares, m, width)
-            rest = (row, column), (m, n - shares * width)
-            self._cut = (
-                Block(self.device, self.buffer, self.offset, *each, self.dtype, self.used),
-                Block(self.device, self.buffer, self.offset + shares * width * column, *rest, self.dtype, self.used),
-            )
-        whole, left = x[: shares * width].reshape(shares, width), np.array(x[shares * width :])
-        return PendingShares(self._cut[0].start_products(whole, queue), self._cut[1].start_products(left, queue))
-
-    def start_products(self, x: Array, queue: Any) -> Pending:
-        """The same by one launch, or by as many as buffers for the vectors need."""
+        By one launch, or by as many as buffers for the vectors need.
+        """
         device, (m, n) = self.device, self.shape[-2:]
         y = np.empty((*x.shape[:-1], m), x.dtype)
         if y.size == 0:
@@ -170,18 +142,37 @@ class Block:
         """Queue the kernel, for one matrix, or for those of a batch, with these starts; return its event."""
         own = self._launches
         if not hasattr(own, "launch"):
-            own.launch, own.starts, own.x_start = self._prepare(), None, None
+            own.launch, own.starts, own.x_start, own.parts = self._prepare(), None, None, None
         launch: _Launch = own.launch
+        kernel = launch.kernel
         if starts is not None or own.starts is not None:
             own.starts = None if starts is None else self.device.buffer(starts)
-            launch.kernel.set_arg(1, own.starts or self._first)
+            kernel.set_arg(STARTS, own.starts or self._first)
         if x_start != own.x_start:
-            launch.kernel.set_arg(launch.x + 1, np.int64(x_start))
+            kernel.set_arg(X_START, np.int64(x_start))
             own.x_start = x_start
-        launch.kernel.set_arg(launch.x, x)
-        launch.kernel.set_arg(launch.x + 2, y)
         size = launch.size(1 if starts is None else len(starts))
-        return self.device.cl.enqueue_nd_range_kernel(queue, launch.kernel, size, (1, launch.group), wait_for=wait_for)
+        if size[2] > 1:
+            own.parts = self._room_for_parts(own.parts, size)
+        kernel.set_arg(X, x)
+        kernel.set_arg(Y, y)
+        kernel.set_arg(PARTS, y if size[2] == 1 else own.parts)  # which a kernel without shares leaves alone
+        group = 1, launch.group, 1
+        done = self.device.cl.enqueue_nd_range_kernel(queue, kernel, size, group, wait_for=wait_for)
+        return done if size[2] == 1 else self._add_shares(queue, own.parts, y, size, launch.group)
+
+    def _room_for_parts(self, before: Any, size: tuple[int, int, int]) -> Any:
+        """A buffer for what each share adds up: that of the product before, which the queue is done with by then."""
+        nbytes = size[0] * size[2] * self.shape[-2] * _bytes_of_partial(self.dtype)
+        return before if before is not None and before.size >= nbytes else self.device.empty(nbytes)
+
+    def _add_shares(self, queue: Any, parts: Any, y: Any, size: tuple[int, int, int], group: int) -> Any:
+        device, m, (batch, _, shares) = self.device, self.shape[-2], size
+        rows = min(group, device.settings.rows_side_by_side, 1 << (m - 1).bit_length())
+        local = device.cl.LocalMemory(group * _bytes_of_partial(self.dtype))
+        kernel = device.products(self.dtype, "add_shares")
+        kernel.set_args(parts, np.int64(shares), np.int64(m), y, local, np.int32(rows))
+        return device.cl.enqueue_nd_range_kernel(queue, kernel, (batch, -(-m // rows) * group), (1, group))
 
     def _starts(self, batch: Index) -> NDArray[np.int64]:
         """Of the matrices of a batch, one after the other; one matrix may be there for several vectors."""
@@ -198,30 +189,30 @@ class Block:
         m, n = self.shape[-2:]
         row, column = self.strides[-2:]
         settings = device.settings
-        strides: Index = (row, column)
         rest: tuple[Any, ...] = ()
         if device.is_processor:
             group, most = 1, settings.ranges_per_unit * device.units
-            name, groups = "rows_in_order", min(m, most)
+            name, groups, shares = "rows_in_order", min(m, most), n // SHORTEST
             if self.dtype in VECTORS and column == 1 and n >= SHORT:
-                name, strides = "contiguous_rows_in_order", (row,)
+                name = "contiguous_rows_in_order"
             elif self.dtype in VECTORS and row == 1:
-                name, strides = "contiguous_columns_in_order", (column,)
+                name = "contiguous_columns_in_order"
         else:
             group, most = settings.group, settings.groups_per_unit * device.units
-            rest = (device.cl.LocalMemory(group * _bytes_of_partial(self.dtype)),)
             if abs(row) < abs(column):
-                name, groups = "group_per_rows", min(most, -(-m // settings.rows_side_by_side))
-                rest = (*rest, np.int32(settings.rows_side_by_side))
+                name, width = "items_along_columns", settings.rows_side_by_side
+                rows, shares = width, n // (group // width * EACH)
             else:
-                name, groups = "group_per_row", min(most, m)
+                name, width = "items_along_rows", min(group, power_of_two(n // EACH))
+                rows, shares = group // width * AT_A_TIME, n // (width * EACH)
+            groups = min(most, -(-m // rows))
+            rest = device.cl.LocalMemory(group * _bytes_of_partial(self.dtype)), np.int32(width)
         kernel = device.products(self.dtype, name)
-        sizes = [np.int64(one) for one in (m, n, *strides)]
-        at = 2 + len(sizes)
-        for position, argument in [*enumerate((self.buffer, self._first, *sizes)), *enumerate(rest, at + 3)]:
+        sizes = [np.int64(one) for one in (m, n, row, column)]
+        for position, argument in [*enumerate((self.buffer, self._first, *sizes)), *enumerate(rest, PARTS + 1)]:
             kernel.set_arg(position, argument)
         portions = m * n * _bytes_of_partial(self.dtype) // PORTION
-        return _Launch(kernel, groups, most, portions, group, at)
+        return _Launch(kernel, group, groups, most, portions, shares)
 
 
 def _bytes_of_partial(dtype: str) -> int:

@@ -13,12 +13,13 @@ from .. import _kernels
 from ..exact import FLOAT_DIGITS, PRODUCT_DIGITS, digits
 from ..split import pieces
 from ._base import Array
-from ._device import ALIGNMENT, Device
+from ._device import CHUNK, Device, power_of_two
 
 __all__ = ["Rows", "add_states", "cut", "lies_ready", "room_for", "rows_there", "sent", "states_of", "states_there"]
 
 BIAS = {FLOAT_DIGITS: 1088, PRODUCT_DIGITS: 2176}  # of the lowest digit of a state: it weighs 2**-BIAS
-GROUP = 64  # work items that share a part of a row, on devices that are no processors, if they can be as many
+GROUP = 128  # work items that share a part of a row, on devices that are no processors, if they can be as many
+GROUPS = 16  # of them, for each compute unit
 SHORTEST_PART = 4096  # elements of a row that are worth a partial state
 MOST_STATES = 1 << 23  # bytes of partial states at a time
 MOST_ELEMENTS = 1 << 30  # that are added before a state is normalised, which 2**31 could overflow
@@ -119,7 +120,7 @@ def lies_ready(a: Array, dtype: np.dtype) -> bool:
 
 def room_for(device: Device) -> int:
     """Bytes of an array that are worth a buffer at a time."""
-    return device.largest - ALIGNMENT if device.is_processor else min(device.largest, device.room() // 4)
+    return device.largest if device.is_processor else min(device.largest, device.room() // 4)
 
 
 def _as_it_lies(a: Array, kept: int) -> Array:
@@ -145,49 +146,63 @@ def _add_states(device: Device, a: Rows, states: NDArray[np.int64], weights: Arr
     rows, length = states.shape
     if rows == 0 or a.n == 0:
         return
-    units = device.units * (device.settings.ranges_per_unit if device.is_processor else GROUP * 4)
+    units = device.units * (device.settings.ranges_per_unit if device.is_processor else GROUPS)
     most = min(MOST_STATES, room_for(device)) // (8 * length)  # states at a time
     parts = max(1, min(-(-units // rows), a.n // SHORTEST_PART, most))
     step = max(1, most // parts)
     factors = None if weights is None else device.buffer(weights)
     for first in range(0, rows, step):
         some = a._replace(start=a.start + first * a.n, rows=min(step, rows - first))
-        found = _partial_states(device, some, parts, length, factors, by_folds)
-        states[first : first + step] += np.add.reduce(found, axis=1)
+        states[first : first + step] += _sums_of_rows(device, some, parts, length, factors, by_folds)
     if length > 1:
         _kernels.normalise(states)
 
 
-def _partial_states(
-    device: Device, a: Rows, parts: int, length: int, weights: Any, by_folds: bool
-) -> NDArray[np.int64]:
-    """The states of the parts of each row, shape (rows, parts, length)."""
-    found = np.empty((a.rows, parts, length), np.int64)
-    result = device.empty(found.nbytes)
+def _sums_of_rows(device: Device, a: Rows, parts: int, length: int, weights: Any, by_folds: bool) -> NDArray[np.int64]:
+    """The states of rows, each computed in so many parts."""
+    of_parts = device.empty(8 * a.rows * parts * length)
     if length == 1:
         kernel, more = device.totals(a.dtype), list[Any]()
     else:
         kernel = device.sums(a.dtype, length, BIAS[length], by_folds=by_folds)
         more = [a.buffer if weights is None else weights, np.int64(1), *PROBES]
-    group = 1 if device.is_processor else _group(device, kernel)
-    local = () if device.is_processor else (device.cl.LocalMemory(8 * group),)
+    group, local = _group(device, kernel, CHUNK if length > 1 else 1)
     ranges = min(a.rows * parts, device.settings.ranges_per_unit * device.units)
     sizes = [np.int64(one) for one in (a.start, a.rows, a.n, parts)]
-    done = kernel(
-        device.queue, (ranges * group,), (group,), a.buffer, *sizes, result, *more, *local, wait_for=a.events or None
-    )
-    device.cl.enqueue_copy(device.queue, found, result, wait_for=[done])
+    waits = a.events or None
+    done = kernel(device.queue, (ranges * group,), (group,), a.buffer, *sizes, of_parts, *more, *local, wait_for=waits)
+    if device.is_processor or parts == 1:
+        states_of_parts = _fetched(device, of_parts, (a.rows, parts, length), done)
+        return np.add.reduce(states_of_parts, axis=1, dtype=np.int64)
+    states = device.empty(8 * a.rows * length)
+    kernel = device.states()
+    group, local = _group(device, kernel, 1)
+    sizes = [np.int64(one) for one in (parts, length)]
+    done = kernel(device.queue, (a.rows * length * group,), (group,), of_parts, *sizes, states, *local)
+    return _fetched(device, states, (a.rows, length), done)
+
+
+def _fetched(device: Device, buffer: Any, shape: tuple[int, ...], done: Any) -> NDArray[np.int64]:
+    found = np.empty(shape, np.int64)
+    device.cl.enqueue_copy(device.queue, found, buffer, wait_for=[done])
     return found
 
 
-def _group(device: Device, kernel: Any) -> int:
-    """How many work items share a part of a row: a power of two, since they add up as a tree."""
+def _group(device: Device, kernel: Any, chunk: int) -> tuple[int, tuple[Any, ...]]:
+    """How many work items share a part of a row, and the local memory that they need, `chunk` numbers for each of them.
+
+    As they add up as a tree, they are a power of two.
+    """
+    if device.is_processor:
+        return 1, ()
     info = device.cl.kernel_work_group_info
-    most: int = min(
-        kernel.get_work_group_info(info.WORK_GROUP_SIZE, device.opencl), int(device.opencl.max_work_group_size)
+    most = min(
+        kernel.get_work_group_info(info.WORK_GROUP_SIZE, device.opencl),
+        int(device.opencl.max_work_group_size),
+        int(device.opencl.local_mem_size) // (8 * chunk),
     )
-    best: int = max(GROUP, kernel.get_work_group_info(info.PREFERRED_WORK_GROUP_SIZE_MULTIPLE, device.opencl))
-    return 1 << (min(most, best).bit_length() - 1)
+    group = power_of_two(min(GROUP, most))
+    return group, (device.cl.LocalMemory(8 * chunk * group),)
 
 
 def _folds_are_exact(device: Device, dtype: np.dtype, length: int) -> bool:

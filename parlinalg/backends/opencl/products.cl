@@ -1,39 +1,51 @@
 // Products of a matrix, of any strides, with a vector. The host defines, for one dtype:
 //   T       what elements are stored as          ACC   what products are added up in
 //   LOAD(p, i)  element i as ACC                 STORE(p, i, v)  the inverse
-//   ZERO, MULTIPLY_ADD(sum, a, b)
-// Strides and sizes are arguments, 64 bits wide, and count elements. A batch of products lies along dimension 0: each
-// begins at another start in A, and its vectors follow each other. That dimension is the fastest one, so that products
-// with one matrix read its rows from a cache.
-#define OF_BATCH(A, x, y)              \
-    {                                  \
-        const long one = get_global_id(0); \
-        A += starts[one];              \
-        x += x_start + one * n;        \
-        y += one * m;                  \
+//   ZERO, ADD(a, b), MULTIPLY_ADD(sum, a, b)
+// Strides and sizes are arguments, 64 bits wide, and count elements.
+//
+// A batch of products lies along dimension 0: each begins at another start in A, and its vectors follow each other. That
+// dimension is the fastest one, so that products with one matrix read its rows from a cache. Rows lie along dimension 1.
+// Along dimension 2, columns are shared out: what each share adds up goes to `parts`, for add_shares in groups.cl.
+#define ARGUMENTS                                                                                                     \
+    __global const T *A, __global const long *starts, const long m, const long n, const long row_stride,              \
+        const long column_stride, __global const T *x, const long x_start, __global T *y, __global ACC *parts
+
+#define OF_SHARE                                                                     \
+    const long one = get_global_id(0), share = get_global_id(2), shares = get_global_size(2); \
+    const long first_column = n * share / shares, columns = n * (share + 1) / shares - first_column; \
+    A += starts[one] + first_column * column_stride;                                 \
+    x += x_start + one * n + first_column;                                           \
+    y += one * m;                                                                    \
+    parts += (one * shares + share) * m;
+
+#define PUT(i, v)           \
+    {                       \
+        if (shares == 1)    \
+            STORE(y, i, v); \
+        else                \
+            parts[i] = (v); \
     }
 
 // For processors: each work item takes a range of rows, one after the other, and reads memory in order.
-__kernel void rows_in_order(__global const T *A, __global const long *starts, const long m, const long n,
-                            const long row_stride, const long column_stride, __global const T *x,
-                            const long x_start, __global T *y)
+__kernel void rows_in_order(ARGUMENTS)
 {
-    OF_BATCH(A, x, y)
+    OF_SHARE
     const long items = get_global_size(1), item = get_global_id(1);
     const long first = m * item / items, last = m * (item + 1) / items;
     for (long i = first; i < last; i++) {
         __global const T *row = A + i * row_stride;
         ACC s0 = ZERO, s1 = ZERO, s2 = ZERO, s3 = ZERO;
         long j = 0;
-        for (; j + 4 <= n; j += 4) {
+        for (; j + 4 <= columns; j += 4) {
             s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
             s1 = MULTIPLY_ADD(s1, LOAD(row, (j + 1) * column_stride), LOAD(x, j + 1));
             s2 = MULTIPLY_ADD(s2, LOAD(row, (j + 2) * column_stride), LOAD(x, j + 2));
             s3 = MULTIPLY_ADD(s3, LOAD(row, (j + 3) * column_stride), LOAD(x, j + 3));
         }
-        for (; j < n; j++)
+        for (; j < columns; j++)
             s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
-        STORE(y, i, ADD(ADD(s0, s1), ADD(s2, s3)));
+        PUT(i, ADD(ADD(s0, s1), ADD(s2, s3)))
     }
 }
 
@@ -57,13 +69,12 @@ T sum_of_lanes(const VECTOR v)
 }
 
 // The same for rows that are contiguous, four at a time.
-__kernel void contiguous_rows_in_order(__global const T *A, __global const long *starts, const long m, const long n,
-                                       const long row_stride, __global const T *x, const long x_start,
-                                       __global T *y)
+__kernel void contiguous_rows_in_order(ARGUMENTS)
 {
-    OF_BATCH(A, x, y)
+    OF_SHARE
+    __global T *to = shares == 1 ? y : parts; // T is ACC
     const long items = get_global_size(1), item = get_global_id(1);
-    const long groups = (m + 3) / 4, whole = n / WIDTH;
+    const long groups = (m + 3) / 4, whole = columns / WIDTH;
     for (long group = groups * item / items; group < groups * (item + 1) / items; group++) {
         const long i = min(4 * group, max(m - 4, (long)0)), step = m < 4 ? 0 : row_stride;
         for (long k = i; k < (m < 4 ? m : i + 1); k++) {
@@ -77,28 +88,27 @@ __kernel void contiguous_rows_in_order(__global const T *A, __global const long 
                 s3 += LOADV(j, r3) * factors;
             }
             T t0 = sum_of_lanes(s0), t1 = sum_of_lanes(s1), t2 = sum_of_lanes(s2), t3 = sum_of_lanes(s3);
-            for (long j = WIDTH * whole; j < n; j++) {
+            for (long j = WIDTH * whole; j < columns; j++) {
                 t0 += r0[j] * x[j];
                 t1 += r1[j] * x[j];
                 t2 += r2[j] * x[j];
                 t3 += r3[j] * x[j];
             }
-            y[k] = t0;
+            to[k] = t0;
             if (m >= 4) {
-                y[k + 1] = t1;
-                y[k + 2] = t2;
-                y[k + 3] = t3;
+                to[k + 1] = t1;
+                to[k + 2] = t2;
+                to[k + 3] = t3;
             }
         }
     }
 }
 
 // For matrices whose columns are contiguous: each work item takes 8 vectors of rows at a time, through all columns.
-__kernel void contiguous_columns_in_order(__global const T *A, __global const long *starts, const long m,
-                                          const long n, const long column_stride, __global const T *x,
-                                          const long x_start, __global T *y)
+__kernel void contiguous_columns_in_order(ARGUMENTS)
 {
-    OF_BATCH(A, x, y)
+    OF_SHARE
+    __global T *to = shares == 1 ? y : parts; // T is ACC
     const long items = get_global_size(1), item = get_global_id(1);
     const long strips = (m + 8 * WIDTH - 1) / (8 * WIDTH);
     for (long strip = strips * item / items; strip < strips * (item + 1) / items; strip++) {
@@ -108,77 +118,21 @@ __kernel void contiguous_columns_in_order(__global const T *A, __global const lo
             VECTOR s[8];
             for (int k = 0; k < 8; k++)
                 s[k] = (VECTOR)(0);
-            for (long j = 0; j < n; j++) {
+            for (long j = 0; j < columns; j++) {
                 const VECTOR factor = (VECTOR)(x[j]);
                 for (int k = 0; k < 8; k++)
                     s[k] += LOADV(k, corner + j * column_stride) * factor;
             }
             for (int k = 0; k < 8; k++)
-                STOREV(s[k], k, y + first);
+                STOREV(s[k], k, to + first);
         } else {
             for (long i = 0; i < m - first; i++) {
                 T s = 0;
-                for (long j = 0; j < n; j++)
+                for (long j = 0; j < columns; j++)
                     s += corner[i + j * column_stride] * x[j];
-                y[first + i] = s;
+                to[first + i] = s;
             }
         }
     }
 }
 #endif
-
-// For devices with many work items at a time: a work group takes a row, its items neighbouring elements.
-__kernel void group_per_row(__global const T *A, __global const long *starts, const long m, const long n,
-                            const long row_stride, const long column_stride, __global const T *x,
-                            const long x_start, __global T *y, __local ACC *sums)
-{
-    OF_BATCH(A, x, y)
-    const int item = get_local_id(1), items = get_local_size(1);
-    for (long i = get_group_id(1); i < m; i += get_num_groups(1)) {
-        __global const T *row = A + i * row_stride;
-        ACC s0 = ZERO, s1 = ZERO;
-        long j = item;
-        for (; j + items < n; j += 2 * items) {
-            s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
-            s1 = MULTIPLY_ADD(s1, LOAD(row, (j + items) * column_stride), LOAD(x, j + items));
-        }
-        if (j < n)
-            s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
-        sums[item] = ADD(s0, s1);
-        for (int half_ = items / 2; half_ > 0; half_ /= 2) {
-            barrier(CLK_LOCAL_MEM_FENCE);
-            if (item < half_)
-                sums[item] = ADD(sums[item], sums[item + half_]);
-        }
-        if (item == 0)
-            STORE(y, i, sums[0]);
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-}
-
-// The same for matrices whose columns are contiguous, so that neighbouring items read neighbouring rows: a group takes
-// `rows` rows, and its items share the columns of each.
-__kernel void group_per_rows(__global const T *A, __global const long *starts, const long m, const long n,
-                             const long row_stride, const long column_stride, __global const T *x,
-                             const long x_start, __global T *y, __local ACC *sums, const int rows)
-{
-    OF_BATCH(A, x, y)
-    const int item = get_local_id(1), shares = get_local_size(1) / rows;
-    const int lane = item % rows, share = item / rows;
-    for (long first = (long)get_group_id(1) * rows; first < m; first += (long)get_num_groups(1) * rows) {
-        const long i = first + lane;
-        ACC s = ZERO;
-        if (i < m)
-            for (long j = share; j < n; j += shares)
-                s = MULTIPLY_ADD(s, LOAD(A, i * row_stride + j * column_stride), LOAD(x, j));
-        sums[item] = s;
-        for (int half_ = shares / 2; half_ > 0; half_ /= 2) {
-            barrier(CLK_LOCAL_MEM_FENCE);
-            if (share < half_)
-                sums[item] = ADD(sums[item], sums[item + half_ * rows]);
-        }
-        if (share == 0 && i < m)
-            STORE(y, i, sums[item]);
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-}

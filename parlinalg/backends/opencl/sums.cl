@@ -22,6 +22,25 @@ __kernel void sum_rows(__global const WORD *a, const long offset, const long row
     }
 }
 #else
+// What the items of a group, a power of two, have added up: CHUNK digits of each at a time, so that few barriers do.
+void store_sum(__global long *state, const long *digits, __local long *sums)
+{
+    const int item = get_local_id(0), items = get_local_size(0);
+    for (int first = 0; first < DIGITS; first += CHUNK) {
+        for (int k = 0; k < CHUNK; k++)
+            sums[k * items + item] = first + k < DIGITS ? digits[first + k] : 0;
+        for (int half_ = items / 2; half_ > 0; half_ /= 2) {
+            barrier(CLK_LOCAL_MEM_FENCE);
+            for (int i = item; i < CHUNK * half_; i += items)
+                sums[i / half_ * items + i % half_] += sums[i / half_ * items + i % half_ + half_];
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int k = item; k < CHUNK && first + k < DIGITS; k += items)
+            state[first + k] = sums[k * items];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+}
+
 // A group takes a part of a row, and its items neighbouring elements.
 __kernel void sum_rows(__global const WORD *a, const long offset, const long rows, const long n, const long parts,
                        __global long *states, __global const ulong *weights, const long vectors, const ulong tiny,
@@ -39,17 +58,7 @@ __kernel void sum_rows(__global const WORD *a, const long offset, const long row
         for (int k = 0; k < DIGITS; k++)
             digits[k] = 0;
         add_all(digits, a + offset + row * n + first + item, factors, count, items, sound, &window, &many);
-        for (int k = 0; k < DIGITS; k++) {
-            sums[item] = digits[k];
-            for (int half_ = items / 2; half_ > 0; half_ /= 2) {
-                barrier(CLK_LOCAL_MEM_FENCE);
-                if (item < half_)
-                    sums[item] += sums[item + half_];
-            }
-            if (item == 0)
-                states[group * DIGITS + k] = sums[0];
-            barrier(CLK_LOCAL_MEM_FENCE);
-        }
+        store_sum(states + group * DIGITS, digits, sums);
     }
 }
 #endif

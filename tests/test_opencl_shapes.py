@@ -20,7 +20,15 @@ DTYPES = ("f8", "f4", "f2", "c16", "i4", "u1", "i8", "?")
 
 def numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     drawn = rng.integers(0 if dtype in "u1?" else -3, 4, shape)
-    return (drawn + 1j * drawn[..., ::-1] if dtype == "c16" else drawn).astype(dtype)
+    return (drawn + 1j * drawn[..., ::-1] if dtype[0] == "c" else drawn).astype(dtype)
+
+
+def product_of_integers(A: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Rounded once, or modulo the largest integer."""
+    if A.dtype.kind in "biu":
+        return np.asarray(A @ x)
+    exact = A.astype(complex) @ x
+    return np.asarray((exact if A.dtype.kind == "c" else exact.real).astype(A.dtype))
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -47,6 +55,24 @@ def test_few_long_rows(dtype: str, gpu: bool) -> None:
     swapped = whole[:, :n].T  # long columns
     with np.errstate(all="ignore"):
         require_close(pla.vecmat(x, swapped, backend=backend), exact_matvec(swapped.T, x.conj()))
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("dtype", [*DTYPES, "c8"])
+@pytest.mark.parametrize(("m", "n"), [(64, 48), (16, 1 << 13), (1 << 13, 16), (208, 208)])
+def test_loads_of_several_elements(m: int, n: int, dtype: str, gpu: bool) -> None:
+    rng = np.random.default_rng(3)
+    whole, x = numbers(rng, (m + 16, n + 16), dtype), numbers(rng, (n,), dtype)
+    batch = numbers(rng, (3, m, n), dtype)
+    for A in (whole[:m, :n], whole[1 : m + 1, 1 : n + 1], whole[16:, 16:], whole[:m, : n - 1], batch[0], batch[0][:-1]):
+        for B in (A, np.asfortranarray(A)):
+            with np.errstate(all="ignore"), pla.operator(B, backend=BACKENDS[gpu]) as op:
+                v, w = x[: B.shape[1]], numbers(rng, (B.shape[0],), dtype)
+                assert (op @ v == product_of_integers(B, v)).all()
+                assert (op.rmatvec(w) == product_of_integers(B.conj().T, w)).all()
+    with np.errstate(all="ignore"):
+        for found, A in zip(pla.matvec(batch, x, backend=BACKENDS[gpu]), batch, strict=True):
+            assert (found == product_of_integers(A, x)).all()
 
 
 @pytest.mark.parametrize("gpu", [False, True])

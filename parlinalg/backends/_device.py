@@ -23,7 +23,7 @@ from ._base import Array
 from ._device_choice import FORKED, has_float64
 from ._shared import host_room
 
-__all__ = ["CHUNK", "PAIRS", "Device", "Settings", "power_of_two"]
+__all__ = ["CHUNK", "PAIRS", "WIDEST", "Device", "Settings", "power_of_two"]
 
 SOURCES = Path(__file__).parent / "opencl"
 ALIGNMENT = 128  # bytes
@@ -31,6 +31,7 @@ WORTH_ASKING = 1 << 20  # bytes, from which on the host is asked how much is lef
 COPIED = 1 << 28  # bytes, to see how fast memory is
 MOST_RANGES = 1 << 16  # that a profile may ask for
 CHUNK = 16  # digits of states that items of a group add up at a time
+WIDEST = 16  # bytes that one load of an item of a group takes
 LOG = 2000  # characters of a build log that an error shows
 KEPT: defaultdict[int, dict[int, int]] = defaultdict(dict)  # bytes that stay on devices, by device and owner
 
@@ -41,7 +42,7 @@ COMPLEX = REAL | {
     "ZERO": "(ACC)(0, 0)",
     "MULTIPLY_ADD(s, a, b)": "((s) + (ACC)((a).x * (b).x - (a).y * (b).y, (a).x * (b).y + (a).y * (b).x))",
 }
-HALF = {"LOAD(p, i)": "vload_half(i, p)", "STORE(p, i, v)": "vstore_half_rte(v, i, p)"}
+HALF = {"STORED": "ushort", "LOAD(p, i)": "vload_half(i, p)", "STORE(p, i, v)": "vstore_half_rte(v, i, p)"}
 FOUR = {"WIDTH": "4", "VLOAD": "vload4", "STOREV": "vstore4"}
 EIGHT = {"WIDTH": "8", "VLOAD": "vload8", "STOREV": "vstore8"}
 # Of 512 bits, for Intel's runtime: with other drivers they change calling conventions, and compilers have crashed.
@@ -203,12 +204,21 @@ class Device:
         """
         return self._usable
 
-    def products(self, dtype: str, kernel: str) -> Any:
-        """A new kernel of products.cl or groups.cl."""
+    def products(self, dtype: str, kernel: str, at_once: int) -> Any:
+        """A new kernel of products.cl, or of in_order.cl or groups.cl, which loads so many elements at once."""
         name = f"u{dtype}" if dtype.startswith("int") else dtype  # both wrap around alike
-        sources = (*(("pairs",) if name == PAIRS else ()), "products", "groups")
-        macros = {**PRODUCTS[name], **(WIDE.get(name, {}) if self._has_wide_vectors else {})}
-        return self.cl.Kernel(self._program(sources, name, macros), kernel)
+        sources = (
+            *(("pairs",) if name == PAIRS else ()),
+            "products",
+            *(("in_order",) if self.is_processor else ("loads", "groups")),
+        )
+        macros = {
+            "STORED": "T",
+            **PRODUCTS[name],
+            **(WIDE.get(name, {}) if self._has_wide_vectors else {}),
+            "AT_ONCE": str(at_once),
+        }
+        return self.cl.Kernel(self._program(sources, f"{name} {at_once}", macros), kernel)
 
     def sums(self, dtype: np.dtype, digits: int, bias: int, *, by_folds: bool) -> Any:
         """The kernel of sums.cl, for floats, or, where states have the digits of products, for these."""
@@ -220,13 +230,13 @@ class Device:
         how = "folds" if by_folds else "windows"
         return self._kernel(("words", how, "sums"), f"{dtype.name} {digits}", macros, "sum_rows")
 
-    def totals(self, dtype: np.dtype) -> Any:
-        """The kernel of totals.cl."""
+    def totals(self, dtype: np.dtype, at_once: int) -> Any:
+        """The kernel of totals.cl, which loads so many elements at once."""
         value = "((v) != 0)" if dtype == np.bool_ else "((long)(v))"
-        macros = {"WORD": INTEGERS[dtype.name], "VALUE(v)": value}
+        macros = {"WORD": INTEGERS[dtype.name], "VALUE(v)": value, "AT_ONCE": str(at_once), "STORED": "WORD"}
         if not self.is_processor:
             macros["SIDE_BY_SIDE"] = "1"
-        return self._kernel(("totals",), dtype.name, macros, "total_rows")
+        return self._kernel(("loads", "totals"), f"{dtype.name} {at_once}", macros, "total_rows")
 
     def states(self) -> Any:
         """The kernel of states.cl."""
@@ -257,7 +267,9 @@ class Device:
         if self.is_processor:
             return self._try(self.cl.Buffer, a.nbytes, flags.READ_ONLY | flags.USE_HOST_PTR, hostbuf=a)
         self.require_memory(a.nbytes)
-        return self._try(self.cl.Buffer, a.nbytes, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=a)
+        buffer = self._try(self.cl.Buffer, a.nbytes, flags.READ_ONLY, size=a.nbytes)
+        self.cl.enqueue_copy(self.queue, buffer, a)  # five times as fast as what drivers do with COPY_HOST_PTR
+        return buffer
 
     def aligned_buffer(self, a: Array) -> tuple[Any, int]:
         """The same for a large array; and the index of its first element in the buffer.

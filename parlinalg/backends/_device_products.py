@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._base import Array
-from ._device import PAIRS, Device, power_of_two
+from ._device import PAIRS, WIDEST, Device, power_of_two
 from ._shared import compact
 
 __all__ = ["Block", "Pending"]
 
 SHORTEST = 1 << 15  # columns of a share, on processors
-EACH = 16  # columns that an item of a group has to add up, to be worth it
-AT_A_TIME = 4  # rows that it takes, where rows are contiguous
+EACH = 16  # columns that each item of a group adds up, at least, where others are shared out
 PORTION = 1 << 15  # bytes
 SHORT = 16  # elements of a row that are too few for vectors
 VECTORS = ("float32", "float64", "int64", "uint64", "int32", "uint32")  # that processors add up in vectors
@@ -142,7 +141,7 @@ class Block:
         """Queue the kernel, for one matrix, or for those of a batch, with these starts; return its event."""
         own = self._launches
         if not hasattr(own, "launch"):
-            own.launch, own.starts, own.x_start, own.parts = self._prepare(), None, None, None
+            own.launch, own.starts, own.x_start, own.parts, own.adds = self._prepare(), None, None, None, None
         launch: _Launch = own.launch
         kernel = launch.kernel
         if starts is not None or own.starts is not None:
@@ -159,20 +158,20 @@ class Block:
         kernel.set_arg(PARTS, y if size[2] == 1 else own.parts)  # which a kernel without shares leaves alone
         group = 1, launch.group, 1
         done = self.device.cl.enqueue_nd_range_kernel(queue, kernel, size, group, wait_for=wait_for)
-        return done if size[2] == 1 else self._add_shares(queue, own.parts, y, size, launch.group)
+        return done if size[2] == 1 else self._add_shares(own, queue, y, size, launch.group)
 
     def _room_for_parts(self, before: Any, size: tuple[int, int, int]) -> Any:
         """A buffer for what each share adds up: that of the product before, which the queue is done with by then."""
         nbytes = size[0] * size[2] * self.shape[-2] * _bytes_of_partial(self.dtype)
         return before if before is not None and before.size >= nbytes else self.device.empty(nbytes)
 
-    def _add_shares(self, queue: Any, parts: Any, y: Any, size: tuple[int, int, int], group: int) -> Any:
+    def _add_shares(self, own: Any, queue: Any, y: Any, size: tuple[int, int, int], group: int) -> Any:
         device, m, (batch, _, shares) = self.device, self.shape[-2], size
+        own.adds = own.adds or device.products(self.dtype, "add_shares", 1)
         rows = min(group, device.settings.rows_side_by_side, 1 << (m - 1).bit_length())
         local = device.cl.LocalMemory(group * _bytes_of_partial(self.dtype))
-        kernel = device.products(self.dtype, "add_shares")
-        kernel.set_args(parts, np.int64(shares), np.int64(m), y, local, np.int32(rows))
-        return device.cl.enqueue_nd_range_kernel(queue, kernel, (batch, -(-m // rows) * group), (1, group))
+        own.adds.set_args(own.parts, np.int64(shares), np.int64(m), y, local, np.int32(rows))
+        return device.cl.enqueue_nd_range_kernel(queue, own.adds, (batch, -(-m // rows) * group), (1, group))
 
     def _starts(self, batch: Index) -> NDArray[np.int64]:
         """Of the matrices of a batch, one after the other; one matrix may be there for several vectors."""
@@ -190,6 +189,7 @@ class Block:
         row, column = self.strides[-2:]
         settings = device.settings
         rest: tuple[Any, ...] = ()
+        at_once = 1
         if device.is_processor:
             group, most = 1, settings.ranges_per_unit * device.units
             name, groups, shares = "rows_in_order", min(m, most), n // SHORTEST
@@ -199,20 +199,31 @@ class Block:
                 name = "contiguous_columns_in_order"
         else:
             group, most = settings.group, settings.groups_per_unit * device.units
-            if abs(row) < abs(column):
+            by_columns = abs(row) < abs(column)
+            at_once = self._at_once(by_columns)
+            if by_columns:
                 name, width = "items_along_columns", settings.rows_side_by_side
-                rows, shares = width, n // (group // width * EACH)
+                rows, shares = width * at_once, n // (group // width * EACH)
             else:
-                name, width = "items_along_rows", min(group, power_of_two(n // EACH))
-                rows, shares = group // width * AT_A_TIME, n // (width * EACH)
+                name, width = "items_along_rows", min(group, power_of_two(n // (4 * at_once)))
+                rows, shares = group // width, n // (width * max(EACH, 4 * at_once))
             groups = min(most, -(-m // rows))
-            rest = device.cl.LocalMemory(group * _bytes_of_partial(self.dtype)), np.int32(width)
-        kernel = device.products(self.dtype, name)
+            values = at_once if by_columns else 1
+            rest = device.cl.LocalMemory(values * group * _bytes_of_partial(self.dtype)), np.int32(width)
+        kernel = device.products(self.dtype, name, at_once)
         sizes = [np.int64(one) for one in (m, n, row, column)]
         for position, argument in [*enumerate((self.buffer, self._first, *sizes)), *enumerate(rest, PARTS + 1)]:
             kernel.set_arg(position, argument)
         portions = m * n * _bytes_of_partial(self.dtype) // PORTION
         return _Launch(kernel, group, groups, most, portions, shares)
+
+    def _at_once(self, by_columns: bool) -> int:
+        """How many elements a load can take: as many as are WIDEST, if each lies at a multiple of that; otherwise 1."""
+        (m, n), (row, column) = self.shape[-2:], self.strides[-2:]
+        step, other, length = (row, column, m) if by_columns else (column, row, n)
+        most = WIDEST // (8 if self.dtype == PAIRS else np.dtype(self.dtype).itemsize)
+        aligned = not any(one % most for one in (self.offset, other, length, *self.strides[:-2]))
+        return most if step == 1 and aligned else 1
 
 
 def _bytes_of_partial(dtype: str) -> int:

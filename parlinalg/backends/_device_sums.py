@@ -13,7 +13,7 @@ from .. import _kernels
 from ..exact import FLOAT_DIGITS, PRODUCT_DIGITS, digits
 from ..split import pieces
 from ._base import Array
-from ._device import CHUNK, Device, power_of_two
+from ._device import CHUNK, WIDEST, Device, power_of_two
 
 __all__ = ["Rows", "add_states", "cut", "lies_ready", "room_for", "rows_there", "sent", "states_of", "states_there"]
 
@@ -162,7 +162,9 @@ def _sums_of_rows(device: Device, a: Rows, parts: int, length: int, weights: Any
     """The states of rows, each computed in so many parts."""
     of_parts = device.empty(8 * a.rows * parts * length)
     if length == 1:
-        kernel, more = device.totals(a.dtype), list[Any]()
+        at_once = WIDEST // a.dtype.itemsize
+        aligned = not device.is_processor and a.start % at_once == a.n % at_once == 0
+        kernel, more = device.totals(a.dtype, at_once if aligned else 1), list[Any]()
     else:
         kernel = device.sums(a.dtype, length, BIAS[length], by_folds=by_folds)
         more = [a.buffer if weights is None else weights, np.int64(1), *PROBES]
@@ -173,7 +175,8 @@ def _sums_of_rows(device: Device, a: Rows, parts: int, length: int, weights: Any
     done = kernel(device.queue, (ranges * group,), (group,), a.buffer, *sizes, of_parts, *more, *local, wait_for=waits)
     if device.is_processor or parts == 1:
         states_of_parts = _fetched(device, of_parts, (a.rows, parts, length), done)
-        return np.add.reduce(states_of_parts, axis=1, dtype=np.int64)
+        total: NDArray[np.int64] = np.add.reduce(states_of_parts, axis=1)
+        return total
     states = device.empty(8 * a.rows * length)
     kernel = device.states()
     group, local = _group(device, kernel, 1)

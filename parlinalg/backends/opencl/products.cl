@@ -1,22 +1,23 @@
-// Products of a matrix, of any strides, with a vector. The host defines, for one dtype:
+// Products of a matrix, of any strides, with a vector: what all kernels for them share. The host defines, for one dtype:
 //   T       what elements are stored as          ACC   what products are added up in
 //   LOAD(p, i)  element i as ACC                 STORE(p, i, v)  the inverse
 //   ZERO, ADD(a, b), MULTIPLY_ADD(sum, a, b)
-// Strides and sizes are arguments, 64 bits wide, and count elements.
+// and AT_ONCE: how many elements one load takes. Strides and sizes are arguments, 64 bits wide, and count elements.
 //
 // A batch of products lies along dimension 0: each begins at another start in A, and its vectors follow each other. That
 // dimension is the fastest one, so that products with one matrix read its rows from a cache. Rows lie along dimension 1.
-// Along dimension 2, columns are shared out: what each share adds up goes to `parts`, for add_shares in groups.cl.
+// Along dimension 2, columns are shared out: what each share adds up goes to `parts`, for add_shares.
 #define ARGUMENTS                                                                                                     \
     __global const T *A, __global const long *starts, const long m, const long n, const long row_stride,              \
         const long column_stride, __global const T *x, const long x_start, __global T *y, __global ACC *parts
 
-#define OF_SHARE                                                                     \
-    const long one = get_global_id(0), share = get_global_id(2), shares = get_global_size(2); \
-    const long first_column = n * share / shares, columns = n * (share + 1) / shares - first_column; \
-    A += starts[one] + first_column * column_stride;                                 \
-    x += x_start + one * n + first_column;                                           \
-    y += one * m;                                                                    \
+#define OF_SHARE                                                                                  \
+    const long one = get_global_id(0), share = get_global_id(2), shares = get_global_size(2);     \
+    const long first_column = n / AT_ONCE * share / shares * AT_ONCE;                             \
+    const long columns = (share + 1 == shares ? n : n / AT_ONCE * (share + 1) / shares * AT_ONCE) - first_column; \
+    A += starts[one] + first_column * column_stride;                                              \
+    x += x_start + one * n + first_column;                                                        \
+    y += one * m;                                                                                 \
     parts += (one * shares + share) * m;
 
 #define PUT(i, v)           \
@@ -27,112 +28,36 @@
             parts[i] = (v); \
     }
 
-// For processors: each work item takes a range of rows, one after the other, and reads memory in order.
-__kernel void rows_in_order(ARGUMENTS)
+// What `count` items of a group, `step` apart, have added up, of each of so many values: the first of them gets it. All
+// are powers of two.
+void add_up_items(ACC *own, const int values, __local ACC *sums, const int position, const int count, const int step)
 {
-    OF_SHARE
-    const long items = get_global_size(1), item = get_global_id(1);
-    const long first = m * item / items, last = m * (item + 1) / items;
-    for (long i = first; i < last; i++) {
-        __global const T *row = A + i * row_stride;
-        ACC s0 = ZERO, s1 = ZERO, s2 = ZERO, s3 = ZERO;
-        long j = 0;
-        for (; j + 4 <= columns; j += 4) {
-            s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
-            s1 = MULTIPLY_ADD(s1, LOAD(row, (j + 1) * column_stride), LOAD(x, j + 1));
-            s2 = MULTIPLY_ADD(s2, LOAD(row, (j + 2) * column_stride), LOAD(x, j + 2));
-            s3 = MULTIPLY_ADD(s3, LOAD(row, (j + 3) * column_stride), LOAD(x, j + 3));
-        }
-        for (; j < columns; j++)
-            s0 = MULTIPLY_ADD(s0, LOAD(row, j * column_stride), LOAD(x, j));
-        PUT(i, ADD(ADD(s0, s1), ADD(s2, s3)))
+    const int item = get_local_id(1), items = get_local_size(1);
+    barrier(CLK_LOCAL_MEM_FENCE); // what was there may still be read
+    for (int l = 0; l < values; l++)
+        sums[l * items + item] = own[l];
+    for (int half_ = count / 2; half_ > 0; half_ /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (position < half_)
+            for (int l = 0; l < values; l++)
+                sums[l * items + item] = ADD(sums[l * items + item], sums[l * items + item + half_ * step]);
     }
+    for (int l = 0; l < values; l++)
+        own[l] = sums[l * items + item];
 }
 
-#ifdef VECTOR
-// Vectors of WIDTH elements, of 256 bits, at addresses that need no alignment. Some compilers take vload apart, which
-// takes twice the time, so where the type can say what it needs, it does.
-#ifdef __clang__
-typedef T UNALIGNED __attribute__((ext_vector_type(WIDTH), aligned(sizeof(T))));
-#define LOADV(j, p) (*(__global const UNALIGNED *)((p) + WIDTH * (j)))
-#else
-#define LOADV(j, p) VLOAD(j, p)
-#endif
-
-T sum_of_lanes(const VECTOR v)
+// Of each row, what its shares of the columns have added up. Neighbouring items take neighbouring rows, so many of them.
+__kernel void add_shares(__global const ACC *parts, const long shares, const long m, __global T *y, __local ACC *sums,
+                         const int rows)
 {
-    T lanes[WIDTH], sum = 0;
-    STOREV(v, 0, lanes);
-    for (int k = 0; k < WIDTH; k++)
-        sum += lanes[k];
-    return sum;
+    const long one = get_global_id(0);
+    const int item = get_local_id(1), lane = item % rows, turn = item / rows, turns = get_local_size(1) / rows;
+    const long i = (long)get_group_id(1) * rows + lane;
+    ACC s = ZERO;
+    if (i < m)
+        for (long k = turn; k < shares; k += turns)
+            s = ADD(s, parts[(one * shares + k) * m + i]);
+    add_up_items(&s, 1, sums, turn, turns, rows);
+    if (turn == 0 && i < m)
+        STORE(y + one * m, i, s);
 }
-
-// The same for rows that are contiguous, four at a time.
-__kernel void contiguous_rows_in_order(ARGUMENTS)
-{
-    OF_SHARE
-    __global T *to = shares == 1 ? y : parts; // T is ACC
-    const long items = get_global_size(1), item = get_global_id(1);
-    const long groups = (m + 3) / 4, whole = columns / WIDTH;
-    for (long group = groups * item / items; group < groups * (item + 1) / items; group++) {
-        const long i = min(4 * group, max(m - 4, (long)0)), step = m < 4 ? 0 : row_stride;
-        for (long k = i; k < (m < 4 ? m : i + 1); k++) {
-            __global const T *r0 = A + k * row_stride, *r1 = r0 + step, *r2 = r1 + step, *r3 = r2 + step;
-            VECTOR s0 = (VECTOR)(0), s1 = s0, s2 = s0, s3 = s0;
-            for (long j = 0; j < whole; j++) {
-                const VECTOR factors = LOADV(j, x);
-                s0 += LOADV(j, r0) * factors;
-                s1 += LOADV(j, r1) * factors;
-                s2 += LOADV(j, r2) * factors;
-                s3 += LOADV(j, r3) * factors;
-            }
-            T t0 = sum_of_lanes(s0), t1 = sum_of_lanes(s1), t2 = sum_of_lanes(s2), t3 = sum_of_lanes(s3);
-            for (long j = WIDTH * whole; j < columns; j++) {
-                t0 += r0[j] * x[j];
-                t1 += r1[j] * x[j];
-                t2 += r2[j] * x[j];
-                t3 += r3[j] * x[j];
-            }
-            to[k] = t0;
-            if (m >= 4) {
-                to[k + 1] = t1;
-                to[k + 2] = t2;
-                to[k + 3] = t3;
-            }
-        }
-    }
-}
-
-// For matrices whose columns are contiguous: each work item takes 8 vectors of rows at a time, through all columns.
-__kernel void contiguous_columns_in_order(ARGUMENTS)
-{
-    OF_SHARE
-    __global T *to = shares == 1 ? y : parts; // T is ACC
-    const long items = get_global_size(1), item = get_global_id(1);
-    const long strips = (m + 8 * WIDTH - 1) / (8 * WIDTH);
-    for (long strip = strips * item / items; strip < strips * (item + 1) / items; strip++) {
-        const long first = 8 * WIDTH * strip;
-        __global const T *corner = A + first;
-        if (first + 8 * WIDTH <= m) {
-            VECTOR s[8];
-            for (int k = 0; k < 8; k++)
-                s[k] = (VECTOR)(0);
-            for (long j = 0; j < columns; j++) {
-                const VECTOR factor = (VECTOR)(x[j]);
-                for (int k = 0; k < 8; k++)
-                    s[k] += LOADV(k, corner + j * column_stride) * factor;
-            }
-            for (int k = 0; k < 8; k++)
-                STOREV(s[k], k, to + first);
-        } else {
-            for (long i = 0; i < m - first; i++) {
-                T s = 0;
-                for (long j = 0; j < columns; j++)
-                    s += corner[i + j * column_stride] * x[j];
-                to[first + i] = s;
-            }
-        }
-    }
-}
-#endif

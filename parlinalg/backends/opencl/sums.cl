@@ -25,14 +25,16 @@ __kernel void sum_rows(__global const WORD *a, const long offset, const long row
 // What the items of a group, a power of two, have added up: CHUNK digits of each at a time, so that few barriers do.
 void store_sum(__global long *state, const long *digits, __local long *sums)
 {
-    const int item = get_local_id(0), items = get_local_size(0);
+    const int item = get_local_id(0), items = get_local_size(0), half_of_items = 30 - (int)clz(items);
     for (int first = 0; first < DIGITS; first += CHUNK) {
         for (int k = 0; k < CHUNK; k++)
             sums[k * items + item] = first + k < DIGITS ? digits[first + k] : 0;
-        for (int half_ = items / 2; half_ > 0; half_ /= 2) {
+        for (int bits = half_of_items; bits >= 0; bits--) { // an item adds what is 2**bits items away
             barrier(CLK_LOCAL_MEM_FENCE);
-            for (int i = item; i < CHUNK * half_; i += items)
-                sums[i / half_ * items + i % half_] += sums[i / half_ * items + i % half_ + half_];
+            for (int i = item; i < CHUNK << bits; i += items) {
+                __local long *sum = sums + (i >> bits) * items + (i & ((1 << bits) - 1));
+                *sum += sum[1 << bits];
+            }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         for (int k = item; k < CHUNK && first + k < DIGITS; k += items)

@@ -6,10 +6,7 @@
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 #pragma OPENCL FP_CONTRACT OFF
 
-// Loads of so many rows are on their way at a time; those after the last one are zeros.
 #ifdef SIDE_BY_SIDE
-#define AT_A_TIME 4
-#define IF_IT_IS(condition, load) ((condition) ? (load) : 0)
 #define LANES 1
 typedef double REALS;
 typedef ulong BITS;
@@ -25,8 +22,6 @@ typedef long COUNTS;
 #define LOAD_REALS(p) convert_double(vload_half(0, (__global const half *)(p)))
 #endif
 #else
-#define AT_A_TIME 1
-#define IF_IT_IS(condition, load) (load)
 #define LANES 4
 typedef double4 REALS;
 typedef ulong4 BITS;
@@ -168,31 +163,20 @@ INLINED int fold_rows(long *digits, __global const WORD *a, __global const ulong
     for (int first = 0; first < rows; first += CHAIN) {
         EACH_FOLD(BEGIN)
         const int end = first + CHAIN < rows ? first + CHAIN : rows;
-        for (int j = first; j < end; j += AT_A_TIME) {
-            REALS values[AT_A_TIME], factors[AT_A_TIME];
-            #pragma unroll
-            for (int k = 0; k < AT_A_TIME; k++) {
-                values[k] = IF_IT_IS(j + k < end, LOAD_REALS(a + (j + k) * step));
+        for (int j = first; j < end; j++) {
+            REALS r = LOAD_REALS(a + j * step);
 #if WEIGHTED
-                factors[k] = IF_IT_IS(j + k < end, LOAD_WEIGHTS(weights + (j + k) * step));
-#endif
-            }
-            #pragma unroll
-            for (int k = 0; k < AT_A_TIME; k++) {
-                REALS r = values[k];
-#if WEIGHTED
-                const REALS v = r, w = factors[k];
-                r = v * w;
+            const REALS v = r, w = LOAD_WEIGHTS(weights + j * step);
+            r = v * w;
 #if MANTISSA == 52
-                REALS e = FMA(v, w, -r);
-                zero |= UNDERFLOWS(r, v, w);
-                EACH_FOLD(FOLD_ERROR)
-                rest |= AS_BITS(e);
+            REALS e = FMA(v, w, -r);
+            zero |= UNDERFLOWS(r, v, w);
+            EACH_FOLD(FOLD_ERROR)
+            rest |= AS_BITS(e);
 #endif
 #endif
-                EACH_FOLD(FOLD)
-                rest |= AS_BITS(r);
-            }
+            EACH_FOLD(FOLD)
+            rest |= AS_BITS(r);
         }
         EACH_FOLD(END)
     }
@@ -207,7 +191,6 @@ INLINED int fold_rows(long *digits, __global const WORD *a, __global const ulong
 int largest_of(__global const WORD *a, __global const ulong *weights, const int rows, const long step)
 {
     COUNTS most = (COUNTS)(0);
-    #pragma unroll 4
     for (int j = 0; j < rows; j++) {
         REALS r = LOAD_REALS(a + j * step);
 #if WEIGHTED

@@ -37,8 +37,7 @@ NO_GAIN = 0.97  # of the time with fewer workers; what does not save more is not
 REPEATS = 5
 LEAST_SECONDS = 0.001  # of a measurement: quick calls are repeated
 SPINNING = 0.11  # seconds that idle threads of BLAS go on
-RESIDENT_SIZES = (1 << 15, 1 << 20, 1 << 24)
-UPLOADED = 1 << 24  # bytes
+RESIDENT_SIZES = (1 << 15, 1 << 20, 1 << 24, 1 << 27)  # bytes; GPUs are slow with matrices that do not fill them
 
 
 def tune(*, quick: bool = False, progress: Callable[[float, str], None] | None = None) -> Path:
@@ -191,14 +190,14 @@ def _measure_resident(name: str, curves: dict[Candidate, Curve]) -> float:
     """Add the curve of a backend with the matrix in place; return its bytes per second of placing."""
     backend = default_instance(name)
     workers = min(default_workers(), backend.capacity or default_workers())
+    room = min(backend.room(), free_memory() * MOST_OF_MEMORY)
+    sizes = [size for size in RESIDENT_SIZES if size <= max(room, RESIDENT_SIZES[0])]
     seconds = []
-    for size in RESIDENT_SIZES:
+    for size in sizes:
         A = _matrix(np.dtype(np.float64), "rows", size)
         x, out = A[0].copy(), np.empty(len(A))
         with backend.place(A, workers) as resident:
             seconds.append(_seconds(lambda: resident.matvec(x, out)))  # noqa: B023  called at once
-    curves[Candidate(name, workers)] = Curve(tuple(map(float, RESIDENT_SIZES)), tuple(seconds))
-    A = _matrix(np.dtype(np.float64), "rows", UPLOADED)
-    x, out = A[0].copy(), np.empty(len(A))
+    curves[Candidate(name, workers)] = Curve(tuple(map(float, sizes)), tuple(seconds))
     with_placing = _seconds(lambda: backend.matvec(A, x, out, workers))
     return A.nbytes / max(with_placing - seconds[-1], 1e-9)

@@ -101,12 +101,12 @@ cdef void broadcast_strides(cnp.ndarray a, int own, const Product *p, Py_ssize_t
             strides[k] = cnp.PyArray_STRIDE(a, axis)
 
 
-cdef Product product_of(cnp.ndarray A, cnp.ndarray x, cnp.ndarray out) noexcept:
+cdef Product product_of(cnp.ndarray A, cnp.ndarray x, cnp.ndarray out, bint conjugates) noexcept:
     cdef Product p
     cdef int k
     p.A, p.x, p.y = matrix_of(A, False), matrix_of(x, True), matrix_of(out, True)
-    p.ndim = cnp.PyArray_NDIM(out) - 1
-    p.batch = 1
+    p.x.conjugated = conjugates
+    p.ndim, p.batch = cnp.PyArray_NDIM(out) - 1, 1
     for k in range(p.ndim):
         p.shape[k] = cnp.PyArray_DIM(out, k)
         p.batch *= p.shape[k]
@@ -116,9 +116,9 @@ cdef Product product_of(cnp.ndarray A, cnp.ndarray x, cnp.ndarray out) noexcept:
     return p
 
 
-def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not None, int workers):
-    """Write ``A @ x`` into `out`, on `workers` threads; see `Backend` for what may be passed."""
-    cdef Product p = product_of(A, x, out)
+def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not None, int workers, bint conjugate=False):
+    """Write ``A @ x``, or ``A @ x.conj()``, into `out`, on `workers` threads; see `Backend` for what may be passed."""
+    cdef Product p = product_of(A, x, out, conjugate)
     if p.batch == 0 or p.y.m == 0:
         return
     cdef Py_ssize_t nbytes = p.batch * p.A.m * p.A.n * <Py_ssize_t>size_of(p.A.dtype)

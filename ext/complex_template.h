@@ -4,17 +4,22 @@
 #if W > 1
 
 /* Of a row, in parts: s = A x part by part, the real part of whose sum is that of even lanes less that of odd ones, and
-   t, the same with the parts of x swapped, whose sum is the imaginary part. */
+   t, the same with the parts of x swapped, whose sum is the imaginary part. With the conjugate of x, it is the sum of all
+   of s, and that of the odd lanes of t less that of the even ones. */
 INLINE V JOIN(swapped, N)(V v) { return PICK_SWAPPED(SIZE, v); }
 
-INLINE void JOIN(put_sums, N)(V s, V t, V *sums) {
-    V signs = {0};
-    for (int k = 0; k < W; k++) signs[k] = k % 2 ? -1 : 1;
-    sums[0] = s * signs;
-    sums[1] = t;
+INLINE void JOIN(put_sums, N)(V s, V t, int conjugated, V *sums) {
+    V of_s = {0}, of_t = {0};
+    for (int k = 0; k < W; k++) {
+        of_s[k] = k % 2 && !conjugated ? -1 : 1;
+        of_t[k] = k % 2 == 0 && conjugated ? -1 : 1;
+    }
+    sums[0] = s * of_s;
+    sums[1] = t * of_t;
 }
 
-INLINE void JOIN(four_complex_rows, N)(ptrdiff_t n, const T *a, ptrdiff_t lda, const T *x, const End *end, V *sums) {
+INLINE void JOIN(four_complex_rows, N)(ptrdiff_t n, const T *a, ptrdiff_t lda, const T *x, const End *end,
+                                       int conjugated, V *sums) {
     const T *b = a + lda, *c = b + lda, *d = c + lda;
     V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, t0 = {0}, t1 = {0}, t2 = {0}, t3 = {0};
     ptrdiff_t j = 0;
@@ -36,13 +41,13 @@ INLINE void JOIN(four_complex_rows, N)(ptrdiff_t n, const T *a, ptrdiff_t lda, c
         s2 += c0 * u; t2 += c0 * v;
         s3 += d0 * u; t3 += d0 * v;
     }
-    JOIN(put_sums, N)(s0, t0, sums);
-    JOIN(put_sums, N)(s1, t1, sums + 2);
-    JOIN(put_sums, N)(s2, t2, sums + 4);
-    JOIN(put_sums, N)(s3, t3, sums + 6);
+    JOIN(put_sums, N)(s0, t0, conjugated, sums);
+    JOIN(put_sums, N)(s1, t1, conjugated, sums + 2);
+    JOIN(put_sums, N)(s2, t2, conjugated, sums + 4);
+    JOIN(put_sums, N)(s3, t3, conjugated, sums + 6);
 }
 
-INLINE void JOIN(one_complex_row, N)(ptrdiff_t n, const T *a, const T *x, const End *end, V *sums) {
+INLINE void JOIN(one_complex_row, N)(ptrdiff_t n, const T *a, const T *x, const End *end, int conjugated, V *sums) {
     V s[4] = {{0}}, t[4] = {{0}};
     ptrdiff_t j = 0;
     for (; j + 4 * W <= n; j += 4 * W)
@@ -59,30 +64,33 @@ INLINE void JOIN(one_complex_row, N)(ptrdiff_t n, const T *a, const T *x, const 
         const V a0 = JOIN(load_end, N)(a, n, 1, end);
         s[1] += a0 * end->x; t[1] += a0 * JOIN(swapped, N)(end->x);
     }
-    JOIN(put_sums, N)((s[0] + s[1]) + (s[2] + s[3]), (t[0] + t[1]) + (t[2] + t[3]), sums);
+    JOIN(put_sums, N)((s[0] + s[1]) + (s[2] + s[3]), (t[0] + t[1]) + (t[2] + t[3]), conjugated, sums);
 }
 #endif
 
-INLINE void JOIN(tiny_complex_rows, N)(ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t lda, const T *x, T *y) {
+INLINE void JOIN(tiny_complex_rows, N)(ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t lda, const T *x, int conjugated,
+                                       T *y) {
     for (ptrdiff_t i = 0; i < m; i++) {
         const T *a = A + i * lda;
         T p = 0, q = 0, im = 0;
+        const T sign = conjugated ? -1 : 1;
         for (ptrdiff_t j = 0; j < n; j += 2) {
             p += a[j] * x[j]; q += a[j + 1] * x[j + 1];
-            im += a[j] * x[j + 1] + a[j + 1] * x[j];
+            im += a[j] * (sign * x[j + 1]) + a[j + 1] * x[j];
         }
-        y[2 * i] += p - q;
+        y[2 * i] += p - sign * q;
         y[2 * i + 1] += im;
     }
 }
 
-static void JOIN(complex_rows, N)(ptrdiff_t m, ptrdiff_t elements, const void *A_, ptrdiff_t lda, const void *x, void *y_) {
+INLINE void JOIN(complex_rows_of, N)(ptrdiff_t m, ptrdiff_t elements, const void *A_, ptrdiff_t lda, const void *x,
+                                     int conjugated, void *y_) {
     const T *A = A_;
     T *y = y_;
     const ptrdiff_t n = 2 * elements;
 #if W > 1
     ptrdiff_t i = JOIN(tiny_ones, N)(m, n, lda, 1);
-    JOIN(tiny_complex_rows, N)(i, n, A, lda, x, y);
+    JOIN(tiny_complex_rows, N)(i, n, A, lda, x, conjugated, y);
     if (i == m) return;
     const End end = JOIN(end_of, N)(n, x);
     enum { MOST = ROWS / 2 > 4 ? ROWS / 2 : 4 };   /* rows at a time */
@@ -90,8 +98,9 @@ static void JOIN(complex_rows, N)(ptrdiff_t m, ptrdiff_t elements, const void *A
     for (; i < m; i += MOST) {
         const ptrdiff_t count = min_of(MOST, m - i);
         ptrdiff_t k = 0;
-        for (; k + 4 <= count; k += 4) JOIN(four_complex_rows, N)(n, A + (i + k) * lda, lda, x, &end, sums + 2 * k);
-        for (; k < count; k++) JOIN(one_complex_row, N)(n, A + (i + k) * lda, x, &end, sums + 2 * k);
+        for (; k + 4 <= count; k += 4) 
+            JOIN(four_complex_rows, N)(n, A + (i + k) * lda, lda, x, &end, conjugated, sums + 2 * k);
+        for (; k < count; k++) JOIN(one_complex_row, N)(n, A + (i + k) * lda, x, &end, conjugated, sums + 2 * k);
         for (k = 0; k < count; k += ROWS / 2) {
             const ptrdiff_t parts = min_of(ROWS, 2 * (count - k));
             if (parts == ROWS) JOIN(add_all_sums, N)(ACROSS_ALL(sums + 2 * k), y + 2 * (i + k));
@@ -99,8 +108,16 @@ static void JOIN(complex_rows, N)(ptrdiff_t m, ptrdiff_t elements, const void *A
         }
     }
 #else
-    JOIN(tiny_complex_rows, N)(m, n, A, lda, x, y);
+    JOIN(tiny_complex_rows, N)(m, n, A, lda, x, conjugated, y);
 #endif
+}
+
+static void JOIN(complex_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y) {
+    JOIN(complex_rows_of, N)(m, n, A, lda, x, 0, y);
+}
+
+static void JOIN(conjugating_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y) {
+    JOIN(complex_rows_of, N)(m, n, A, lda, x, 1, y);
 }
 
 #if W > 1

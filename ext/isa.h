@@ -27,6 +27,7 @@
 #define fetch_near JOIN(fetch_near, PARLINALG_ISA)
 #define narrow JOIN(narrow, PARLINALG_ISA)
 #define row_products JOIN(row_products, PARLINALG_ISA)
+#define conjugating_row_products JOIN(conjugating_row_products, PARLINALG_ISA)
 #define col_products JOIN(col_products, PARLINALG_ISA)
 #define strided_row_products JOIN(strided_row_products, PARLINALG_ISA)
 #define strided_col_products JOIN(strided_col_products, PARLINALG_ISA)
@@ -41,6 +42,7 @@
    which there are not for complex ones; contiguous, aligned, of one dtype. lda counts elements, or parts of complex ones. */
 typedef void (*product_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y);
 extern const product_fn row_products[DTYPES], col_products[DTYPES];
+extern const product_fn conjugating_row_products[DTYPES];   /* with the conjugate of x */
 
 /* The same for any strides, in elements, or parts of complex ones; not for CLONGDOUBLE. */
 typedef void (*strided_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x, void *y);

@@ -22,6 +22,7 @@ typedef struct {
     ptrdiff_t rs, cs;    /* bytes from one row, one column, to the next; may be negative or 0 */
     int dtype;
     int swapped;         /* whether the byte order is not the native one */
+    int conjugated;      /* whether the conjugates count, of a vector x of complex numbers */
 } Matrix;
 
 /* What is summed, each element times its weight if there are weights. */

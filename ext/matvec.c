@@ -39,6 +39,11 @@ static void by_rows(const Matrix *A, int acc, const char *x, char *sums) {
     row_products[acc](A->m, A->n, A->data, elements_in(A->rs, real_of(acc)), x, sums);
 }
 
+static void by_conjugating_rows(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
+    (void)row_major;
+    conjugating_row_products[acc](A->m, A->n, A->data, elements_in(A->rs, real_of(acc)), x, sums);
+}
+
 static void by_cols(const Matrix *A, int acc, const char *x, char *sums) {
     col_products[acc](A->m, A->n, A->data, elements_in(A->cs, acc), x, sums);
 }
@@ -78,8 +83,8 @@ static void strided_block(const Matrix *A, int acc, int row_major, const char *x
 /* Lines, which are rows if the lines of A are converted as they lie, or columns. */
 static Matrix block_of_lines(const Segment *segment, ptrdiff_t lines, ptrdiff_t length, int are_rows, int acc) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
-    return are_rows ? (Matrix){segment->bytes, lines, length, length * size, size, acc, 0}
-                    : (Matrix){segment->bytes, length, lines, size, length * size, acc, 0};
+    return are_rows ? (Matrix){segment->bytes, lines, length, length * size, size, acc, 0, 0}
+                    : (Matrix){segment->bytes, length, lines, size, length * size, acc, 0, 0};
 }
 
 /* Any other A: a row or column at a time, or several short ones, is converted into the first-level cache, a segment at a
@@ -124,6 +129,12 @@ static block_fn block_for(const Matrix *A, int acc, int row_major, int contiguou
     return small || acc == CLONGDOUBLE ? converted_block : strided_block;
 }
 
+static void conjugate(ptrdiff_t n, int acc, char *numbers) {
+#define NEGATE(T) for (ptrdiff_t k = 1; k < 2 * n; k += 2) ((T *)numbers)[k] = -((T *)numbers)[k]
+    if (acc == C64) NEGATE(float); else if (acc == C128) NEGATE(double); else NEGATE(long double);
+#undef NEGATE
+}
+
 static ptrdiff_t magnitude(ptrdiff_t a) { return a < 0 ? -a : a; }
 
 /* sums += A x for as many rows as the sums of one Sums hold. */
@@ -131,8 +142,10 @@ static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
     const ptrdiff_t element = (ptrdiff_t)size_of(A->dtype);
     const int row_major = A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
-    const block_fn add_block = block_for(A, acc, row_major, (row_major ? A->cs : A->rs) == element);
-    const int x_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
+    const int x_lies_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
+    block_fn add_block = block_for(A, acc, row_major, (row_major ? A->cs : A->rs) == element);
+    if (x->conjugated && x_lies_ready && row_major && add_block == ready_block) add_block = by_conjugating_rows;
+    const int x_ready = x_lies_ready && (!x->conjugated || add_block == by_conjugating_rows);
     const int whole = x_ready && (row_major || !is_complex(acc) || add_block == strided_block);
     const ptrdiff_t most = whole ? A->n : acc == BOOL ? BOOL_SEGMENT : elements_in(VECTOR_SEGMENT_BYTES, acc);
     VectorSegment converted;
@@ -142,6 +155,7 @@ static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
         const char *segment = x->data + j * x->rs;
         if (!x_ready) {
             fetch(n, segment, x->rs, x->dtype, x->swapped, acc, converted.bytes);
+            if (x->conjugated) conjugate(n, acc, converted.bytes);
             segment = converted.bytes;
         }
         const Matrix block = part_of(A, 0, A->m, j, n);
@@ -176,7 +190,7 @@ void block_store(const void *sums, const Matrix *y) { narrow(y->m, sums, y->dtyp
 static int is_plain(const Matrix *A, const Matrix *x, const Matrix *y, int acc, ptrdiff_t size) {
     const uintptr_t places = (uintptr_t)A->data | (uintptr_t)A->rs | (uintptr_t)x->data | (uintptr_t)y->data;
     return A->cs == size && x->rs == size && y->rs == size && A->dtype == y->dtype && x->dtype == y->dtype &&
-           !(A->swapped | x->swapped | y->swapped) && (places & (uintptr_t)(size - 1)) == 0 &&
+           !(A->swapped | x->swapped | y->swapped | x->conjugated) && (places & (uintptr_t)(size - 1)) == 0 &&
            is_as_accumulated(y, acc) && acc != BOOL;
 }
 

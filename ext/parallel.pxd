@@ -11,7 +11,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct Matrix:
         const char *data
         Py_ssize_t m, n, rs, cs
-        int dtype, swapped
+        int dtype, swapped, conjugated
 
     ctypedef struct Addends:
         const char *data
@@ -124,7 +124,7 @@ cdef inline Matrix matrix_of(cnp.ndarray a, bint vector) noexcept:
     cdef int last = cnp.PyArray_NDIM(a) - 1
     matrix.data = cnp.PyArray_BYTES(a)
     matrix.dtype = dtype_of_number(cnp.PyArray_TYPE(a))
-    matrix.swapped = cnp.PyArray_ISBYTESWAPPED(a)
+    matrix.swapped, matrix.conjugated = cnp.PyArray_ISBYTESWAPPED(a), False
     if vector:
         matrix.m, matrix.rs = cnp.PyArray_DIM(a, last), cnp.PyArray_STRIDE(a, last)
         matrix.n, matrix.cs = 1, 0

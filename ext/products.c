@@ -168,6 +168,7 @@ static void cols_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, co
 #define COMPLEX(form) [C64] = form##_f32, [C128] = form##_f64, [CLONGDOUBLE] = form##_ld
 
 const product_fn row_products[DTYPES] = {[BOOL] = rows_bool, NUMBERS(rows), COMPLEX(complex_rows)};
+const product_fn conjugating_row_products[DTYPES] = {COMPLEX(conjugating_rows)};
 const product_fn col_products[DTYPES] = {[BOOL] = cols_bool, NUMBERS(cols)};
 const strided_fn strided_row_products[DTYPES] = {
     [BOOL] = strided_rows_bool, NUMBERS(strided_rows), [C64] = strided_complex_rows_f32,

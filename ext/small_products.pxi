@@ -17,11 +17,12 @@ cdef object multiply_by_numpy(cnp.ndarray a, cnp.ndarray b, out):
     return call_silently(None if by_dot else matvec_by_numpy, a, b, out)
 
 
-cdef object product(cnp.ndarray a, cnp.ndarray b, out, backend, workers):
-    """The products of matrices and vectors, or None where the general way must be taken."""
+cdef object product(cnp.ndarray a, cnp.ndarray b, out, backend, workers, bint conjugates=False):
+    """The products of matrices and vectors, or of their conjugates; or None where the general way must be taken."""
     if cnp.PyArray_NDIM(a) < 2 or cnp.PyArray_NDIM(b) < 1:
         return None
     cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True)
+    x.conjugated = conjugates
     if A.dtype == DTYPES or x.dtype == DTYPES or x.m != A.n:
         return None
     cdef int number = native(cnp.PyArray_TYPE(a))
@@ -48,7 +49,7 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, backend, workers):
     if is_one:
         return product_by(how, a, b, out, number, A, x)
     shape[ndim] = A.m
-    return products_by(how, a, b, ndim + 1, shape, number)
+    return products_by(how, a, b, ndim + 1, shape, number, conjugates)
 
 
 cdef int broadcast(cnp.ndarray a, cnp.ndarray b, cnp.npy_intp *shape) noexcept:
@@ -64,14 +65,15 @@ cdef int broadcast(cnp.ndarray a, cnp.ndarray b, cnp.npy_intp *shape) noexcept:
     return -1 if ndim >= MAX_DIMS else ndim   # NumPy has no room for the axis of the results
 
 
-cdef object products_by(int how, cnp.ndarray a, cnp.ndarray b, int ndim, cnp.npy_intp *shape, int number):
+cdef object products_by(
+    int how, cnp.ndarray a, cnp.ndarray b, int ndim, cnp.npy_intp *shape, int number, bint conjugates
+):
     """The products of matrices and vectors in this shape, of a dtype with this number."""
-    if how == REPORTING:
-        return matvec_by_numpy(a, b)
-    if how == BY_NUMPY:
-        return multiply_by_numpy(a, b, None)
+    if how < 0:
+        vectors = PyArray_Conjugate(b, NULL) if conjugates else b
+        return matvec_by_numpy(a, vectors) if how == REPORTING else multiply_by_numpy(a, vectors, None)
     cdef cnp.ndarray results = cnp.PyArray_SimpleNew(ndim, shape, number)
-    multiply_by_threads(a, b, results, how)
+    multiply_by_threads(a, b, results, how, conjugates)
     return results
 
 
@@ -160,13 +162,15 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b, backend, workers):
         return None
     cdef Py_ssize_t nbytes = A.m * cnp.PyArray_ITEMSIZE(b)
     cdef double conjugated[DOUBLES]
-    if A.dtype == C64 or A.dtype == C128:
-        if nbytes >= SMALL_VECTOR or not are_for_blas(a, a) or not cnp.PyArray_IS_C_CONTIGUOUS(a):
-            return dot_by_numpy(a, b) if how == AUTO else None
-        conjugate(A.dtype, 2 * A.m, x.data, conjugated)
-        x.data = <char *>conjugated
+    x.conjugated = A.dtype >= C64
+    if x.conjugated and A.dtype != CLONGDOUBLE and are_for_blas(a, a) and cnp.PyArray_IS_C_CONTIGUOUS(a):
+        if nbytes < SMALL_VECTOR:
+            conjugate(A.dtype, 2 * A.m, x.data, conjugated)
+            x.data, x.conjugated = <char *>conjugated, False
+    elif x.conjugated and how == AUTO:
+        return dot_by_numpy(a, b)
     # BLAS has no threads for them, but the faster kernel from cache.
-    if how == AUTO and A.dtype in (F32, F64) and SMALL_VECTOR <= nbytes < LARGE_VECTOR:
+    if how == AUTO and A.dtype in (F32, F64, C64, C128) and SMALL_VECTOR <= nbytes < LARGE_VECTOR:
         return dot_by_numpy(a, b)
     # A dot product of bool ends at its first true.
     if A.dtype == CLONGDOUBLE:
@@ -193,8 +197,7 @@ cdef object dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
     if cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b) and are_for_blas(a, b) and asked(backend, workers) == AUTO:
         if is_short or cnp.PyArray_NBYTES(b) < MOST_OF_SERIAL_DOTS:
             return call_silently(vecdot_by_numpy, a, b, None)   # which calls BLAS for each of them
-    vectors = PyArray_Conjugate(a, NULL) if cnp.PyArray_ISCOMPLEX(a) else a
-    results = product(b[..., None, :], vectors, None, backend, workers)
+    results = product(b[..., None, :], a, None, backend, workers, cnp.PyArray_ISCOMPLEX(a))
     return None if results is None else results[..., 0][()]
 
 
@@ -215,11 +218,11 @@ cdef object dot_by_threads(int how, int dtype, cnp.ndarray a, cnp.ndarray b):
         how = how_to_compute(dtype, SUMS, 2 * cnp.PyArray_NBYTES(b))
         if how == UNKNOWN:
             return None
-        if how == 1 and (dtype == F32 or dtype == F64):
+        if how == 1 and dtype in (F32, F64, C64, C128):
             return dot_by_numpy(a, b)
     cdef cnp.npy_intp one = 1
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &one, native(cnp.PyArray_TYPE(a)))
-    multiply_by_threads(b.reshape(1, -1), a, result, how)
+    multiply_by_threads(b.reshape(1, -1), a, result, how, cnp.PyArray_ISCOMPLEX(a))
     return cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 

@@ -95,9 +95,7 @@ MUTANTS = (
         "A->dtype == y->dtype && x->dtype == y->dtype &&",
         "A->dtype == y->dtype &&",
     ),
-    Mutant(
-        "complex: a row's imaginary part lost", "ext/complex_template.h", "(s3, t3, sums + 6)", "(s3, s3, sums + 6)"
-    ),
+    Mutant("complex: a row's imaginary part lost", "ext/complex_template.h", "(s3, t3, conj", "(s3, s3, conj"),
     Mutant(
         "table entry swapped: u16 and u32",
         "ext/products.c",
@@ -194,8 +192,8 @@ MUTANTS = (
     Mutant(
         "short cut: vecdot of batches not conjugated",
         "ext/small_products.pxi",
-        "vectors = PyArray_Conjugate(a, NULL) if cnp.PyArray_ISCOMPLEX(a) else a",
-        "vectors = a",
+        "product(b[..., None, :], a, None, backend, workers, cnp.PyArray_ISCOMPLEX(a))",
+        "product(b[..., None, :], a, None, backend, workers, False)",
     ),
     Mutant(
         "short cut: number of workers ignored",
@@ -245,6 +243,20 @@ MUTANTS = (
         "parlinalg/backends/_separate.py",
         "product_states(A.T, x[rows.start : rows.stop]",
         "product_states(A.T, x[: len(rows)]",
+    ),
+    Mutant("dot: a row with x as it is", "ext/complex_template.h", "&& conjugated ? -1", "&& 0 ? -1"),
+    Mutant("dot: x as it is", "ext/matvec.c", "if (x->conjugated) conjugate(n, acc, converted.bytes);", ";"),
+    Mutant(
+        "opencl: last share of the columns only",
+        "parlinalg/backends/opencl/products.cl",
+        "s = ADD(s, parts[",
+        "s = (parts[",
+    ),
+    Mutant(
+        "opencl: state of the last part only",
+        "parlinalg/backends/opencl/states.cl",
+        "total += of_parts",
+        "total = of_parts",
     ),
     Mutant("sum: rounded twice", "parlinalg/sums.py", 'return out.dtype.newbyteorder("=")', "return plan.dtype"),
     Mutant("sum: where ignored", "parlinalg/states.py", "np.where(mask[index], piece, cast.type(0))", "piece"),

@@ -21,7 +21,8 @@ PRODUCTS = 100  # of an operator, in which placing its matrix must pay
 WORTH_PLACING = 0.5  # of the time of who needs no placing, that a device must at least save
 WORTH = 0.8  # of the time of the simpler candidate, that the other one must at least take: loops flatter threads
 SHORT, MANY = 32, 64  # elements of a row that is short; rows
-FROM_MEMORY, WORTH_FROM_MEMORY = 1 << 26, 0.92  # bytes, from which on that is less so
+LARGE, WORTH_OF_LARGE = 1 << 23, 0.92  # bytes, from which on that is less so
+FROM_MEMORY = 1 << 26  # bytes, from which on BLAS has to read rows from memory
 
 
 class Candidate(NamedTuple):
@@ -98,9 +99,8 @@ class Model:
         character = np.dtype(kind.split()[1]).char
         at_once = ("openmp", "numpy") if character in BLAS else ("openmp",)
         seconds = {one: taken for one, taken in self.predict(kind, nbytes).items() if one.backend in at_once}
-        if nbytes < FROM_MEMORY:
-            return _best(seconds, WORTH, _numpy_first)
-        return _best(seconds, WORTH_FROM_MEMORY, _numpy_last if kind.endswith(" rows") else _numpy_first)
+        order = _numpy_last if nbytes >= FROM_MEMORY and kind.endswith(" rows") else _numpy_first
+        return _best(seconds, WORTH if nbytes < LARGE else WORTH_OF_LARGE, order)
 
     def choose(self, kind: str, nbytes: float) -> Candidate:
         """The same, as `steps` have it."""

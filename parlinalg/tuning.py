@@ -34,16 +34,17 @@ HUGE = 1 << 29  # bytes of a matrix, where BLAS falls behind
 QUICK_SIZES = tuple(1 << power for power in (12, 15, 18, 20, 22, 24, 26))
 MOST_OF_MEMORY = 1 / 8  # that a matrix may take
 NO_GAIN = 0.97  # of the time with fewer workers; what does not save more is not worth them
-REPEATS = 5
+REPEATS = 3
+AGAIN = 1 << 24  # bytes up to which all is measured again: else some tenths of a second could spoil all sizes
 LEAST_SECONDS = 0.001  # of a measurement: quick calls are repeated
-SPINNING = 0.11  # seconds that idle threads of BLAS go on
+SPINNING = 0.15  # seconds that idle threads of BLAS go on
 RESIDENT_SIZES = (1 << 15, 1 << 20, 1 << 24, 1 << 27)  # bytes; GPUs are slow with matrices that do not fill them
 
 
 def tune(*, quick: bool = False, progress: Callable[[float, str], None] | None = None) -> Path:
     """Measure how long calls take on this host, and keep it in a file, from which ``backend="auto"`` chooses.
 
-    Takes half a minute, in which nothing else should run. Later processes read the file when they first need it; this
+    Takes up to a minute, in which nothing else should run. Later processes read the file when they first need it; this
     one uses it from now on.
 
     Parameters
@@ -119,14 +120,15 @@ def _measure_kind(
 ) -> dict[Candidate, Curve]:
     threads = [Candidate("openmp", one) for one in sorted({1, workers})]
     blas = [Candidate("numpy", 1)] if operation == "matvec" and dtype.char in BLAS else []
-    seconds: dict[Candidate, list[float]] = {one: [] for one in (*threads, *blas)}
-    for candidates in (threads, blas):
-        for size in sizes if candidates else ():
-            A = _matrix(dtype, layout, size)
-            for one in candidates:
-                seconds[one].append(_seconds(_call(one, operation, A)))
-    if blas:
-        time.sleep(SPINNING)
+    seconds = {one: [math.inf] * len(sizes) for one in (*threads, *blas)}
+    for some in (sizes, [size for size in sizes if size <= AGAIN]):
+        for candidates in (threads, blas):
+            for number, size in enumerate(some if candidates else ()):
+                A = _matrix(dtype, layout, size)
+                for one in candidates:
+                    seconds[one][number] = min(seconds[one][number], _seconds(_call(one, operation, A)))
+        if blas:
+            time.sleep(SPINNING)
     return {one: Curve(tuple(map(float, sizes)), tuple(found)) for one, found in seconds.items()}
 
 

@@ -99,6 +99,19 @@ def run(program: str) -> str:
     return done.stdout
 
 
+def test_to_place_a_matrix_waits_for_nothing_that_is_queued() -> None:
+    context = pyopencl.Context([DEVICES[0]])
+    queue = pyopencl.CommandQueue(context)
+    backend = OpenCL(queue=queue)
+    backend.device.is_processor = False  # so that it is sent
+    comes_later = pyopencl.UserEvent(context)
+    pyopencl.enqueue_barrier(queue, wait_for=[comes_later])
+    with pla.operator(A, backend=backend) as op:
+        comes_later.set_status(pyopencl.command_execution_status.COMPLETE)
+        assert np.allclose(op @ X, A @ X)
+        assert np.allclose(op.T @ A[:, 0], A.T @ A[:, 0])
+
+
 @pytest.mark.parametrize("ending", ["op.close()", "del op"])
 def test_a_forked_child_closes_without_waiting(ending: str) -> None:
     program = f"""

@@ -44,6 +44,7 @@ class _Launch(NamedTuple):
     most: int  # groups that are worth having
     portions: int  # of one matrix, that a cache holds while all vectors are multiplied with it
     shares: int  # of the columns, at most
+    at_once: int  # elements that a load takes
 
     def size(self, batch: int) -> tuple[int, int, int]:
         """Work items for so many matrices, along the batch, the rows and the columns."""
@@ -76,8 +77,7 @@ class Block:
         self.strides, self.shape, self.dtype = strides, shape, dtype
         self.used = used
         self._turned: Block | None = None  # kept, since it keeps a kernel too
-        self._first_start = np.array([start], np.int64)
-        self._first = device.buffer(self._first_start)  # which may use it where it lies
+        self._first = device.small_copy(np.array([start], np.int64))
         # A kernel holds its arguments, so no two threads may share one.
         self._launches = threading.local()
 
@@ -145,7 +145,7 @@ class Block:
         launch: _Launch = own.launch
         kernel = launch.kernel
         if starts is not None or own.starts is not None:
-            own.starts = None if starts is None else self.device.buffer(starts)
+            own.starts = None if starts is None else self.device.small_copy(starts)
             kernel.set_arg(STARTS, own.starts or self._first)
         if x_start != own.x_start:
             kernel.set_arg(X_START, np.int64(x_start))
@@ -158,20 +158,23 @@ class Block:
         kernel.set_arg(PARTS, y if size[2] == 1 else own.parts)  # which a kernel without shares leaves alone
         group = 1, launch.group, 1
         done = self.device.cl.enqueue_nd_range_kernel(queue, kernel, size, group, wait_for=wait_for)
-        return done if size[2] == 1 else self._add_shares(own, queue, y, size, launch.group)
+        return done if size[2] == 1 else self._add_shares(own, queue, y, size)
 
     def _room_for_parts(self, before: Any, size: tuple[int, int, int]) -> Any:
         """A buffer for what each share adds up: that of the product before, which the queue is done with by then."""
         nbytes = size[0] * size[2] * self.shape[-2] * _bytes_of_partial(self.dtype)
         return before if before is not None and before.size >= nbytes else self.device.empty(nbytes)
 
-    def _add_shares(self, own: Any, queue: Any, y: Any, size: tuple[int, int, int], group: int) -> Any:
+    def _add_shares(self, own: Any, queue: Any, y: Any, size: tuple[int, int, int]) -> Any:
         device, m, (batch, _, shares) = self.device, self.shape[-2], size
-        own.adds = own.adds or device.products(self.dtype, "add_shares", 1)
+        launch: _Launch = own.launch
+        group = launch.group
+        own.adds = own.adds or device.products(self.dtype, "add_shares", launch.at_once)
         rows = min(group, device.settings.rows_side_by_side, 1 << (m - 1).bit_length())
         local = device.cl.LocalMemory(group * _bytes_of_partial(self.dtype))
         own.adds.set_args(own.parts, np.int64(shares), np.int64(m), y, local, np.int32(rows))
-        return device.cl.enqueue_nd_range_kernel(queue, own.adds, (batch, -(-m // rows) * group), (1, group))
+        groups = min(-(-m // rows), launch.most)
+        return device.cl.enqueue_nd_range_kernel(queue, own.adds, (batch, groups * group), (1, group))
 
     def _starts(self, batch: Index) -> NDArray[np.int64]:
         """Of the matrices of a batch, one after the other; one matrix may be there for several vectors."""
@@ -199,7 +202,7 @@ class Block:
                 name = "contiguous_columns_in_order"
         else:
             group, most = settings.group, settings.groups_per_unit * device.units
-            by_columns = abs(row) < abs(column)
+            by_columns = m > 1 and abs(row) < abs(column)
             at_once = self._at_once(by_columns)
             if by_columns:
                 name, width = "items_along_columns", settings.rows_side_by_side
@@ -215,7 +218,7 @@ class Block:
         for position, argument in [*enumerate((self.buffer, self._first, *sizes)), *enumerate(rest, PARTS + 1)]:
             kernel.set_arg(position, argument)
         portions = m * n * _bytes_of_partial(self.dtype) // PORTION
-        return _Launch(kernel, group, groups, most, portions, shares)
+        return _Launch(kernel, group, groups, most, portions, shares, at_once)
 
     def _at_once(self, by_columns: bool) -> int:
         """How many elements a load can take: as many as are WIDEST, if each lies at a multiple of that; otherwise 1."""
@@ -228,7 +231,7 @@ class Block:
 
 def _bytes_of_partial(dtype: str) -> int:
     """Of what products are added up in."""
-    return 16 if dtype == PAIRS else max(4, np.dtype(dtype).itemsize)
+    return {PAIRS: 16, "float16": 4}.get(dtype) or np.dtype(dtype).itemsize
 
 
 def _strides_of(a: Array) -> Index:

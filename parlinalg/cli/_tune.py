@@ -16,7 +16,7 @@ __all__ = ["add_to"]
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
-    text = "measure this host, half a minute, and keep it in a file, from which backend='auto' chooses"
+    text = "measure this host, up to a minute, and keep it in a file, from which backend='auto' chooses"
     parser = commands.add_parser("tune", help=text, description=text)
     parser.add_argument("--quick", action="store_true", help="fewer dtypes and sizes, in some seconds")
     parser.set_defaults(run=_run)

@@ -86,7 +86,7 @@ def kernels_of_devices(fault: bool = False) -> None:
     A = np.arange(12.0).reshape(3, 4)
     assert pla.psum(A, backend=backend) == A.sum()
     assert np.allclose(pla.matvec(A, A[0], backend=backend), A @ A[0])
-    known = {"sum_rows", "total_rows", "group_per_row", "group_per_rows"}
+    known = {"sum_rows", "total_rows", "add_states", "add_shares", "items_along_rows", "items_along_columns"}
     known |= {"rows_in_order", "contiguous_rows_in_order", "contiguous_columns_in_order"}
     if fault:
         cl = backend.device.cl

@@ -52,12 +52,14 @@ __kernel void add_shares(__global const ACC *parts, const long shares, const lon
 {
     const long one = get_global_id(0);
     const int item = get_local_id(1), lane = item % rows, turn = item / rows, turns = get_local_size(1) / rows;
-    const long i = (long)get_group_id(1) * rows + lane;
-    ACC s = ZERO;
-    if (i < m)
-        for (long k = turn; k < shares; k += turns)
-            s = ADD(s, parts[(one * shares + k) * m + i]);
-    add_up_items(&s, 1, sums, turn, turns, rows);
-    if (turn == 0 && i < m)
-        STORE(y + one * m, i, s);
+    for (long first = (long)get_group_id(1) * rows; first < m; first += (long)get_num_groups(1) * rows) {
+        const long i = first + lane;
+        ACC s = ZERO;
+        if (i < m)
+            for (long k = turn; k < shares; k += turns)
+                s = ADD(s, parts[(one * shares + k) * m + i]);
+        add_up_items(&s, 1, sums, turn, turns, rows);
+        if (turn == 0 && i < m)
+            STORE(y + one * m, i, s);
+    }
 }

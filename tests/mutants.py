@@ -210,7 +210,7 @@ MUTANTS = (
     Mutant("every other pair: the wrong ones", "ext/lanes.h", "10, 11, 14, 15", "8, 9, 12, 13"),
     Mutant("every other pair: the rest ends too early", "ext/sums.c", "rest * (size_t)step - (size_t)skip", "rest - 1"),
     Mutant("weights of one element not broadcast", SEAM, "if cnp.PyArray_DIM(weights, axis) > 1:", "if True:"),
-    Mutant("BLAS for rows from memory", "parlinalg/model.py", "_numpy_last if kind.ends", "_numpy_first if kind.ends"),
+    Mutant("BLAS for rows from memory", "parlinalg/model.py", "order = _numpy_last if", "order = _numpy_first if"),
     Mutant(
         "remainder rows dropped, as in the lecture", "parlinalg/split.py", "i * short + min(i, longer)", "i * short"
     ),

@@ -370,13 +370,18 @@ def test_a_forked_child_connects_anew(backend: IPyParallel) -> None:
 
 def test_a_child_that_c_code_forks_cannot_use_engines(backend: IPyParallel) -> None:
     require_works(backend)
-    child = ctypes.PyDLL(None).fork()
-    if child == 0:
-        try:
-            pla.psum(A, backend=backend)
-        except pla.BackendError as error:
-            os._exit(7 if "forked" in str(error) else 1)
-        os._exit(2)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(100)  # or the child may wait for a thread of its parent's, which has asked for Python's lock
+    try:
+        child = ctypes.PyDLL(None).fork()
+        if child == 0:
+            try:
+                pla.psum(A, backend=backend)
+            except pla.BackendError as error:
+                os._exit(7 if "forked" in str(error) else 1)
+            os._exit(2)
+    finally:
+        sys.setswitchinterval(interval)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     require_works(backend)
 

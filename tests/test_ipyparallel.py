@@ -355,25 +355,13 @@ def test_a_cluster_ends_although_what_watches_it_was_killed() -> None:
     assert not os.path.exists(started.folder)
 
 
-def test_a_forked_child_connects_anew(backend: IPyParallel) -> None:
-    require_works(backend)
-    child = os.fork()
-    if child == 0:
-        try:
-            pla.psum(A, backend=backend)
-        except pla.BackendError as error:
-            os._exit(7 if "forked" in str(error) else 1)
-        os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    require_works(backend)
-
-
-def test_a_child_that_c_code_forks_cannot_use_engines(backend: IPyParallel) -> None:
+@pytest.mark.parametrize("fork", [os.fork, ctypes.PyDLL(None).fork], ids=["Python", "C"])
+def test_a_forked_child_says_that_it_cannot_use_engines(fork: Callable[[], int], backend: IPyParallel) -> None:
     require_works(backend)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(100)  # or the child may wait for a thread of its parent's, which has asked for Python's lock
     try:
-        child = ctypes.PyDLL(None).fork()
+        child = fork()
         if child == 0:
             try:
                 pla.psum(A, backend=backend)

@@ -237,11 +237,11 @@ class Device:
         macros = {"WORD": INTEGERS[dtype.name], "VALUE(v)": value, "AT_ONCE": str(at_once), "STORED": "WORD"}
         if not self.is_processor:
             macros["SIDE_BY_SIDE"] = "1"
-        return self._kernel(("loads", "totals"), f"{dtype.name} {at_once}", macros, "total_rows")
+        return self._kernel(("loads", "tree", "totals"), f"{dtype.name} {at_once}", macros, "total_rows")
 
     def states(self) -> Any:
         """The kernel of states.cl."""
-        return self._kernel(("states",), "", {}, "add_states")
+        return self._kernel(("tree", "states"), "", {}, "add_states")
 
     def parts(self, dtype: np.dtype) -> Any:
         """The kernel of parts.cl."""

@@ -75,7 +75,6 @@ class Matrix(ABC):
         before: tuple[slice, Pending] | None = None
         for number, rows in enumerate(self.rows):
             queue, block = self.block(number)
-            pending: Pending
             if transposed:
                 pending = block.transpose().start(np.ascontiguousarray(x[..., rows]), queue)
             else:

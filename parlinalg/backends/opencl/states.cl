@@ -1,4 +1,5 @@
 // The states of the parts of each row, `length` digits each, added up: a group takes a digit of a row.
+// tree.cl comes before.
 __kernel void add_states(__global const long *of_parts, const long parts, const long length, __global long *states,
                          __local long *sums)
 {
@@ -7,12 +8,7 @@ __kernel void add_states(__global const long *of_parts, const long parts, const 
     long total = 0;
     for (long part = item; part < parts; part += items)
         total += of_parts[(row * parts + part) * length + digit];
-    sums[item] = total;
-    for (int half_ = items / 2; half_ > 0; half_ /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (item < half_)
-            sums[item] += sums[item + half_];
-    }
+    total = total_of_group(sums, total);
     if (item == 0)
-        states[row * length + digit] = sums[0];
+        states[row * length + digit] = total;
 }

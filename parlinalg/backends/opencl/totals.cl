@@ -16,7 +16,7 @@ __kernel void total_rows(__global const WORD *a, const long offset, const long r
     }
 }
 #else
-// A group takes a part of a row. loads.cl comes before.
+// A group takes a part of a row. loads.cl and tree.cl come before.
 __kernel void total_rows(__global const WORD *a, const long offset, const long rows, const long n, const long parts,
                          __global long *states, __local long *sums)
 {
@@ -41,14 +41,9 @@ __kernel void total_rows(__global const WORD *a, const long offset, const long r
             #pragma unroll
             for (int l = 0; l < AT_ONCE; l++)
                 total += VALUE(own[i + l]);
-        sums[item] = total;
-        for (int half_ = items / 2; half_ > 0; half_ /= 2) {
-            barrier(CLK_LOCAL_MEM_FENCE);
-            if (item < half_)
-                sums[item] += sums[item + half_];
-        }
+        total = total_of_group(sums, total);
         if (item == 0)
-            states[group] = sums[0];
+            states[group] = total;
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 }

@@ -115,7 +115,7 @@ def test_numpy_reports_where_it_is_asked_for() -> None:
 @pytest.mark.parametrize("n", [1, 2, 5, 31, 1500, 40_000])
 def test_dots_of_complex_numbers_however_they_lie(dtype: str, n: int, instruction_set: str) -> None:
     rng = np.random.default_rng(n)
-    x, y = ((rng.integers(-9, 10, (2, 3, 2 * n)).T @ [1, 1j]).T.astype(dtype) for _ in range(2))
+    x, y = ((rng.integers(-9, 10, (2, 3, 2 * n)).T @ [1, 1j]).T.astype(dtype, order="C") for _ in range(2))
     swapped = x.astype(x.dtype.newbyteorder())
     for a, b in ((x, y), (x[:, ::-1], y), (x[:, ::2], y[:, 1::2]), (swapped, y), (x, y.real), (x.real, y)):
         for u, v in ((a[0], b[0]), (a, b), (a[0], b), (a, b[0])):

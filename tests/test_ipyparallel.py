@@ -358,8 +358,10 @@ def test_a_cluster_ends_although_what_watches_it_was_killed() -> None:
 @pytest.mark.parametrize("fork", [os.fork, ctypes.PyDLL(None).fork], ids=["Python", "C"])
 def test_a_forked_child_says_that_it_cannot_use_engines(fork: Callable[[], int], backend: IPyParallel) -> None:
     require_works(backend)
+    # A thread that asks for Python's lock while a process forks is one that the child then waits for, without end.
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(100)  # or the child may wait for a thread of its parent's, which has asked for Python's lock
+    sys.setswitchinterval(100)
+    time.sleep(0.05)  # for those that wait already
     try:
         child = fork()
         if child == 0:

@@ -1,7 +1,7 @@
 """The short cut of plain calls: from the call to the kernel in compiled code.
 
-It serves products of one matrix and one vector, small sums of an array along one axis, and sums of all elements, by
-threads of this process or by BLAS; every other call goes the general way, with the same result.
+It serves products and sums of plain arrays, by threads of this process or by BLAS; every other call goes the general
+way, with the same result.
 """
 
 import functools
@@ -14,6 +14,8 @@ cimport numpy as cnp
 from cpython.contextvars cimport get_value
 from cpython.dict cimport PyDict_Contains
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -31,8 +33,9 @@ from parallel cimport (
     U64, Addends, Kernels, Matrix, describe, dtype_of_number, matrix_of, seconds_now, threads_now,
 )
 
+from ._kernels import FLOAT_DIGITS, ieee754, openmp_version, round_states, sum_states, table_address
 from ._kernels import matvec as multiply_by_threads
-from ._kernels import openmp_version, sum_states, table_address, threads_are_late, write_sums
+from ._kernels import threads_are_late, write_sums
 from .operands import real_view
 
 cnp.import_array()
@@ -55,6 +58,8 @@ cdef enum:
 cpdef enum:
     BY_NUMPY = -1
 
+ctypedef unsigned long long Axes   # of which each bit that is set is one
+
 cdef struct Step:
     Py_ssize_t nbytes   # of the array, below which it holds
     int how             # number of threads, or BY_NUMPY, or UNKNOWN: the general way
@@ -72,7 +77,8 @@ cdef object chosen = None   # the context variable of set_backend, and its value
 cdef object nothing_chosen = None
 cdef bint anyone_chose = False   # in any context: the variable need not be read before
 cdef object zero = 0
-cdef int EVERY = MAX_DIMS   # stands for all axes
+cdef Py_ssize_t MOST_COPIED = 1 << 16   # elements, to cast or mask them before they are added
+cdef object MOST_INITIAL = 1 << 53      # which every float64 and integer can be
 cdef Py_ssize_t LONG_RESULT = 100000     # elements
 cdef Py_ssize_t LET_OTHERS_RUN = 30000   # elements that take some microseconds: the GIL is released from then on
 

@@ -83,6 +83,14 @@ cdef int native(int number) noexcept:
     return cnp.NPY_INT64 if dtype == I64 else cnp.NPY_UINT64 if dtype == U64 else number
 
 
+cdef int number_named(dtype):
+    """The number of the dtype that a caller named, in native byte order; -1 for none, of which the general way says so."""
+    try:
+        return native(np.dtype(dtype).num)
+    except (TypeError, ValueError, SyntaxError):
+        return -1
+
+
 cdef bint takes(out, int number, Py_ssize_t length, cnp.ndarray a, cnp.ndarray b) except -1:
     """Whether the product of these can be written into it at once."""
     if type(out) is not cnp.ndarray:

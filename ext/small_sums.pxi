@@ -1,75 +1,109 @@
 # The short cut of sums; part of _small.pyx.
 
-cdef object total(cnp.ndarray a, int axis, backend, workers):
-    """The sum along an axis, or of all elements if that is EVERY; None where the general way must be taken."""
-    cdef int number = cnp.PyArray_TYPE(a), dtype = dtype_of_number(number), ndim = cnp.PyArray_NDIM(a)
-    if dtype == DTYPES or dtype == LONGDOUBLE or dtype == CLONGDOUBLE:
-        return None
+cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object initial, backend, workers):
+    """The sums over some axes, of a dtype with this number; None where the general way must be taken."""
+    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(a)), ndim = cnp.PyArray_NDIM(a)
     cdef int how = asked(backend, workers)
     if how == REPORTING or (how > 0 and cnp.PyArray_NBYTES(a) < ALWAYS_SERIAL):
         how = 1   # the bits are the same
     elif how == AUTO:
         how = how_to_compute(dtype, SUMS if cnp.PyArray_ISONESEGMENT(a) else OTHER_SUMS, cnp.PyArray_NBYTES(a))
-    if how == UNKNOWN:
+    if how == UNKNOWN or (dtype >= C64 and ndim == MAX_DIMS):
         return None
     if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
-        return total_by_threads(a, dtype, how) if axis == EVERY else None
-    if axis != EVERY:
-        axis += ndim if axis < 0 else 0
-        if not 0 <= axis < ndim:
-            return None
+        return totals_by_threads(a, summed, number, keepdims, how) if initial is None else None
     cdef Addends addends
     describe(&addends, a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
-    number = number_of_sum(number)
     if dtype >= C64:
-        if ndim == MAX_DIMS:
-            return None
-        add_parts(&addends, dtype)
-    if axis == EVERY or ndim == 1:
-        return total_of_all(&addends, cnp.PyArray_SIZE(a), number)
-    return totals_along(&addends, a, axis, number)
+        add_parts(&addends, dtype, number)
+    cdef bint is_one = summed == every_axis(ndim) and (ndim == 0 or not keepdims)
+    if initial is not None and dtype >= F16:
+        return total_and(&addends, number, initial) if is_one and dtype < C64 else None
+    if is_one:
+        return total_of_all(&addends, cnp.PyArray_SIZE(a), number, 0 if initial is None else initial)
+    return totals_along(&addends, a, summed, number, keepdims, initial)
 
 
-cdef object total_of_all(const Addends *addends, Py_ssize_t size, int number):
-    """A number of NumPy's; None if there is something to report."""
+cdef Axes every_axis(int ndim) noexcept:
+    return ~(<Axes>0) >> (MAX_DIMS - ndim) if ndim else 0
+
+
+cdef bint find_axes(axis, int ndim, Axes *summed) except -1:
+    """Which axes are meant; False where the general way must say."""
+    if axis is None:
+        summed[0] = every_axis(ndim)
+        return True
+    summed[0] = 0
+    for one in axis if type(axis) is tuple else (axis,):
+        if type(one) is not int or not -ndim <= one < ndim:
+            return False
+        bit = (<Axes>1) << (<int>one if one >= 0 else <int>one + ndim)
+        if summed[0] & bit:
+            return False
+        summed[0] |= bit
+    return summed[0] != 0
+
+
+cdef object total_of_all(const Addends *addends, Py_ssize_t size, int number, int64_t initial):
+    """A number of NumPy's; None if there is something to report. Sums of integers begin with the initial one."""
     cdef double sums[2]   # real and imaginary part
     sums[0] = sums[1] = 0
-    if sum_all(addends, size, <char *>sums, NULL):
+    memcpy(sums, &initial, sizeof(initial))
+    if sum_all(addends, size, number, <char *>sums, NULL):
         return None
     return PyArray_Scalar(sums, cnp.PyArray_DescrFromType(number), None)
 
 
-cdef object totals_along(Addends *addends, cnp.ndarray a, int axis, int number):
-    """An array of sums along one of several axes; None if there is something to report."""
-    cdef cnp.ndarray result = zeros_without(a, axis, number)
+cdef object total_and(const Addends *addends, int number, initial):
+    """The sum of these floats and one more; None if there is something to report."""
+    cdef cnp.ndarray result = np.asarray(initial).astype(cnp.PyArray_DescrFromType(number))
+    cdef cnp.ndarray state = np.zeros(FLOAT_DIGITS, np.int64)
+    cdef char *digits = cnp.PyArray_BYTES(state)
+    cdef Addends one
+    describe(&one, result, F64 if number == cnp.NPY_DOUBLE else F32)
+    with nogil:
+        kernels.sum(addends, STATES, digits, NULL)
+        kernels.sum(&one, STATES, digits, NULL)
+    return None if round_states(state, result) else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+
+
+cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int number, bint keepdims, initial):
+    """An array of sums along some axes; None if there is something to report."""
+    cdef cnp.ndarray result = zeros_without(a, summed, keepdims, number)
     if cnp.PyArray_SIZE(result) == 0:   # its strides are 0, as if all axes were summed
         return result
-    cdef int k, kept = 0
+    if initial is not None:
+        result.fill(initial)
+    cdef int k, at = 0
     for k in range(cnp.PyArray_NDIM(a)):
-        if k != axis:
-            addends.result[k] = cnp.PyArray_STRIDE(result, kept)
-            kept += 1
+        if not summed >> k & 1:
+            addends.result[k] = cnp.PyArray_STRIDE(result, k if keepdims else at)
+            at += 1
     cdef void *room = PyMem_RawMalloc(ROOM_BYTES + 64)
     if room == NULL:
         raise MemoryError(f"psum: {ROOM_BYTES} bytes to sum in are not available")
-    cdef int flags = sum_all(addends, cnp.PyArray_SIZE(a), cnp.PyArray_BYTES(result),
+    cdef int flags = sum_all(addends, cnp.PyArray_SIZE(a), number, cnp.PyArray_BYTES(result),
                              <void *>((<size_t>room + 63) & ~<size_t>63))
     PyMem_RawFree(room)
     return None if flags else result
 
 
-cdef object total_by_threads(cnp.ndarray a, int dtype, int threads):
-    """The sum of all elements; None where the general way must be taken."""
-    cdef cnp.ndarray result
-    if dtype < F16:
-        state = sum_states(a, 0, threads)
-        return state.view(cnp.PyArray_DescrFromType(cnp.NPY_ULONG))[0] if is_unsigned(dtype) else state[0]
-    result = cnp.PyArray_EMPTY(0, NULL, cnp.PyArray_TYPE(a), 0)
-    if dtype < C64:
-        flags = write_sums(a, 0, threads, result)
+cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepdims, int threads):
+    """The sums over some axes; None if there is something to report."""
+    cdef int ndim = cnp.PyArray_NDIM(a), flags, kept
+    cdef list axes = [k for k in range(ndim) if not summed >> k & 1]
+    kept = len(axes)
+    cdef cnp.ndarray moved = a if kept == 0 else a.transpose(axes + [k for k in range(ndim) if summed >> k & 1])
+    cdef cnp.ndarray sums = zeros_without(a, summed, keepdims, number)
+    cdef cnp.ndarray result = sums.reshape((<object>moved).shape[:kept])
+    if cnp.PyArray_ISINTEGER(result):
+        result[...] = sum_states(moved, kept, threads)[..., 0]
+        flags = 0
+    elif cnp.PyArray_ISCOMPLEX(result):
+        flags = write_sums(real_view(moved, kept), kept + 1, threads, real_view(result, kept))
     else:
-        flags = write_sums(real_view(a, 0), 1, threads, real_view(result, 0))
-    return None if flags else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+        flags = write_sums(moved, kept, threads, result)
+    return None if flags else sums[()]
 
 
 cdef int number_of_sum(int number) noexcept:
@@ -77,36 +111,40 @@ cdef int number_of_sum(int number) noexcept:
     cdef int dtype = dtype_of_number(number)
     if dtype >= F16:
         return number
-    return cnp.NPY_ULONG if is_unsigned(dtype) else cnp.NPY_LONG
+    return cnp.NPY_ULONG if dtype in (U8, U16, U32, U64) else cnp.NPY_LONG
 
 
-cdef bint is_unsigned(int dtype) noexcept:
-    return dtype == U8 or dtype == U16 or dtype == U32 or dtype == U64
-
-
-cdef cnp.ndarray zeros_without(cnp.ndarray a, int axis, int number):
-    """Zeros in the shape of `a` without an axis."""
-    cdef cnp.npy_intp shape[64]
-    cdef int k, kept = 0
+cdef cnp.ndarray zeros_without(cnp.ndarray a, Axes summed, bint keepdims, int number):
+    """Zeros in the shape of `a` without some axes, or with length 1 there."""
+    cdef cnp.npy_intp shape[MAX_DIMS]
+    cdef int k, ndim = 0
     for k in range(cnp.PyArray_NDIM(a)):
-        if k != axis:
-            shape[kept] = cnp.PyArray_DIM(a, k)
-            kept += 1
-    return cnp.PyArray_ZEROS(kept, shape, number, 0)
+        if summed >> k & 1 and not keepdims:
+            continue
+        shape[ndim] = 1 if summed >> k & 1 else cnp.PyArray_DIM(a, k)
+        ndim += 1
+    return cnp.PyArray_ZEROS(ndim, shape, number, 0)
 
 
-cdef void add_parts(Addends *a, int dtype) noexcept:
+cdef void add_parts(Addends *a, int dtype, int number) noexcept:
     """Real and imaginary parts as one more axis, whose sums lie side by side."""
     a.dtype = F32 if dtype == C64 else F64
     a.shape[a.ndim] = 2
-    a.stride[a.ndim] = a.result[a.ndim] = 4 if dtype == C64 else 8
+    a.stride[a.ndim] = 4 if dtype == C64 else 8
+    a.result[a.ndim] = 4 if part_of(number) == F32 else 8
     a.weight[a.ndim] = 0
     a.ndim += 1
 
 
-cdef int sum_all(const Addends *a, Py_ssize_t size, char *sums, void *room) noexcept:
+cdef int part_of(int number) noexcept:
+    """The dtype of real and imaginary parts, or of a real number itself."""
+    cdef int dtype = dtype_of_number(number)
+    return F32 if dtype == C64 else F64 if dtype == C128 else dtype
+
+
+cdef int sum_all(const Addends *a, Py_ssize_t size, int number, char *sums, void *room) noexcept:
     """Sums of integers are states of one integer each."""
-    cdef int dtype = STATES if a.loop == U64 else a.dtype, flags
+    cdef int dtype = STATES if a.loop == U64 else part_of(number), flags
     if size < LET_OTHERS_RUN:
         return kernels.sum(a, dtype, sums, room)
     with nogil:
@@ -114,39 +152,88 @@ cdef int sum_all(const Addends *a, Py_ssize_t size, char *sums, void *room) noex
     return flags
 
 
-cdef tuple shape_of_sums(cnp.ndarray a, axis, bint keepdims):
-    cdef list shape = list((<object>a).shape)
-    if axis is None:
-        return (1,) * len(shape) if keepdims else ()
-    if keepdims:
-        shape[axis] = 1
-    else:
-        del shape[axis]
-    return tuple(shape)
-
-
-cdef bint takes_sums(out, cnp.ndarray a, tuple shape) except -1:
-    """Whether sums in this shape can be written into it as they are."""
+cdef bint takes_sums(out, int number, cnp.ndarray a, Axes summed, bint keepdims) except -1:
+    """Whether these sums can be written into it as they are."""
     if type(out) is not cnp.ndarray:
         return False
     cdef cnp.ndarray target = out
     if not cnp.PyArray_ISBEHAVED(target) or not cnp.PyArray_IS_C_CONTIGUOUS(target):
         return False
-    return cnp.PyArray_TYPE(target) == number_of_sum(cnp.PyArray_TYPE(a)) and out.shape == shape
+    if cnp.PyArray_TYPE(target) != number:
+        return False
+    cdef int k, at = 0
+    for k in range(cnp.PyArray_NDIM(a)):
+        if summed >> k & 1 and not keepdims:
+            continue
+        if at == cnp.PyArray_NDIM(target):
+            return False
+        if cnp.PyArray_DIM(target, at) != (1 if summed >> k & 1 else cnp.PyArray_DIM(a, k)):
+            return False
+        at += 1
+    return at == cnp.PyArray_NDIM(target)
 
 
-cdef object shaped_total(cnp.ndarray a, axis, out, bint keepdims, backend, workers):
-    """`total`, written into `out` or with all dimensions."""
-    if axis is not None and not -cnp.PyArray_NDIM(a) <= axis < cnp.PyArray_NDIM(a):
+cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
+    """`a` cast to floats, and with zeros where it is masked; None where the general way must be taken.
+
+    `number` becomes that of the dtype of the sum.
+    """
+    cdef int given = dtype_of_number(cnp.PyArray_TYPE(a)), wanted
+    cdef cnp.dtype addend = a.descr
+    if dtype is not None:
+        number[0] = number_named(dtype)
+        wanted = dtype_of_number(number[0])
+        if given < F16 and wanted in (F32, F64):
+            addend = cnp.PyArray_DescrFromType(number[0])
+        elif not (given < F16 and wanted in (I64, U64)) and not is_as_wide(wanted, given):
+            return None   # other casts change more than the last bits
+    if where is True and addend is a.descr:
+        return a
+    if cnp.PyArray_SIZE(a) > MOST_COPIED:
         return None
-    cdef tuple shape = shape_of_sums(a, axis, keepdims)
-    if out is not None and not takes_sums(out, a, shape):
+    if where is True:
+        with ieee754():
+            return a.astype(addend)
+    if type(where) is not cnp.ndarray or where.dtype.num != cnp.NPY_BOOL or where.shape != (<object>a).shape:
         return None
-    s = total(a, EVERY if axis is None else axis, backend, workers)
-    if s is None:
+    masked = np.zeros((<object>a).shape, addend)
+    with ieee754():
+        np.copyto(masked, a, where=where)
+    return masked
+
+
+cdef bint is_as_wide(int wanted, int given) noexcept:
+    """Whether this dtype holds all floats, or all complex numbers, of the other."""
+    return F16 <= given <= wanted <= F64 or C64 <= given <= wanted <= C128
+
+
+cdef bint can_begin(initial, int number) except -1:
+    """Whether a sum of the dtype with this number can begin so, here."""
+    if type(initial) is int:
+        return (0 if number == cnp.NPY_ULONG else -MOST_INITIAL) <= initial <= MOST_INITIAL
+    return type(initial) is float and (initial == 0 or dtype_of_number(number) >= F16)
+
+
+cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, where, backend, workers):
+    """The sum of an array, or None where the general way must be taken."""
+    cdef int number = cnp.PyArray_TYPE(a)
+    cdef Axes summed
+    if dtype_of_number(number) in (DTYPES, LONGDOUBLE, CLONGDOUBLE) or not find_axes(axis, cnp.PyArray_NDIM(a), &summed):
         return None
-    if out is None:
-        return cnp.PyArray_FROM_O(s).reshape(shape) if shape else s
+    number = number_of_sum(number)
+    if dtype is None and type(out) is cnp.ndarray and is_as_wide(dtype_of_number(cnp.PyArray_TYPE(out)), dtype_of_number(number)):
+        number = cnp.PyArray_TYPE(out)
+    if dtype is not None or where is not True:
+        a = as_it_is_added(a, dtype, where, &number)
+        if a is None:
+            return None
+    if initial is not zero and not can_begin(initial, number):
+        return None
+    if out is not None and not takes_sums(out, number, a, summed, keepdims):
+        return None
+    s = total(a, summed, number, keepdims, initial if initial else None, backend, workers)
+    if s is None or out is None:
+        return s
     cnp.PyArray_CopyAnyInto(out, cnp.PyArray_FROM_O(s))   # of the same size
     return out
 
@@ -155,14 +242,8 @@ def short_cut_of_sums(general):
     """`general`, a function with the signature of ``psum``, with the short cut before it."""
 
     def psum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True, *, backend=None, workers=None):
-        if (
-            type(a) is cnp.ndarray and dtype is None and initial is zero and where is True
-            and (axis is None or (type(axis) is int and -MAX_DIMS <= axis < MAX_DIMS))
-        ):
-            if out is None and keepdims is False:
-                s = total(a, EVERY if axis is None else axis, backend, workers)
-            else:
-                s = shaped_total(a, axis, out, bool(keepdims), backend, workers)
+        if type(a) is cnp.ndarray:
+            s = plain_sum(a, axis, dtype, out, keepdims, initial, where, backend, workers)
             if s is not None:
                 return s
         return general(a, axis, dtype, out, keepdims, initial, where, backend=backend, workers=workers)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from parlinalg import psum, set_backend
 from parlinalg.backends import NumPy
@@ -14,6 +17,15 @@ from parlinalg.testing.checks import require_same_bits, unchanged
 from parlinalg.testing.strategies import SUM_DTYPES, Sum, special, sums
 
 general_sum = psum.__wrapped__  # type: ignore[attr-defined]
+
+SOME = np.arange(60).reshape(5, 3, 4) % 3 > 0
+SAYING_MORE: dict[str, st.SearchStrategy[Any]] = {
+    "keepdims": st.booleans(),
+    "dtype": st.sampled_from(["f2", "f4", ">f8", float, complex, "c8", "i8", np.uint64, "i4", bool, "g", "U3", "nothing"]),
+    "initial": st.sampled_from([0.0, 3, -(2**53), 2**60, -1, 0.1, 1e300, np.inf, np.nan, True, 1j, "3", np.float32(3)]),
+    "backend": st.sampled_from(["openmp", "numpy"]),
+    "workers": st.sampled_from([1, 3]),
+}
 
 
 @given(s=sums())
@@ -23,6 +35,31 @@ def test_the_bits_of_sums_are_those_of_the_general_way(s: Sum) -> None:
             total, expected = psum(s.a, axis), general_sum(s.a, axis)
             require_same_bits(total, expected, axis)
             assert type(total) is type(expected)
+
+
+@given(s=sums(), data=st.data())
+def test_so_are_those_of_calls_that_say_more(s: Sum, data: st.DataObject) -> None:
+    axes = tuple(data.draw(st.sets(st.integers(0, s.a.ndim - 1)))) if s.a.ndim else None
+    options = data.draw(st.fixed_dictionaries({}, optional=SAYING_MORE))
+    if data.draw(st.booleans()):
+        options["where"] = np.random.default_rng(s.a.size).random(s.a.shape) < 0.5
+    with np.errstate(all="ignore"), unchanged(s.a), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            expected = general_sum(s.a, axes, **options)
+        except (TypeError, ValueError) as error:
+            with pytest.raises(type(error), match=re.escape(str(error))):
+                psum(s.a, axes, **options)
+            return
+        total = psum(s.a, axes, **options)
+        require_same_bits(total, expected, (axes, options))
+        assert type(total) is type(expected)
+        for dtype in {expected.dtype, np.dtype(np.float64), np.dtype(np.complex128)}:
+            if np.can_cast(expected.dtype, dtype, "same_kind"):
+                out, wanted = np.empty(expected.shape, dtype), np.empty(expected.shape, dtype)
+                general_sum(s.a, axes, out=wanted, **options)
+                assert psum(s.a, axes, out=out, **options) is out
+                require_same_bits(out, wanted, (axes, options))
 
 
 @given(s=sums(values=(special,)))
@@ -46,6 +83,33 @@ def test_small_plain_sums_take_the_short_cut(
     require_same_bits(psum(a, axis), expected)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"axis": (0, 2)},
+        {"axis": (2, -2, 0), "keepdims": True},
+        {"axis": -2, "keepdims": True},
+        {"dtype": float},
+        {"dtype": "i8", "initial": 7},
+        {"initial": 2.5, "dtype": np.float64},
+        {"where": SOME, "axis": (1, 2)},
+        {"where": SOME, "dtype": float},
+    ],
+    ids=lambda options: ",".join(options),
+)
+@pytest.mark.parametrize("dtype", ["?", "i1", ">u4", "i8"])
+def test_so_do_small_sums_that_say_more(monkeypatch: pytest.MonkeyPatch, dtype: str, options: dict[str, Any]) -> None:
+    a = (np.arange(60).reshape(5, 3, 4) % 7).astype(dtype)
+    expected = np.sum(a, **options)
+    monkeypatch.setitem(general_sum.__globals__, "engage", None)
+    require_same_bits(psum(a, **options), expected)
+    floats = a.astype(">f4")
+    if options.get("dtype") != "i8":
+        require_same_bits(psum(floats, **options), np.sum(floats, **options))
+        out = np.empty(np.shape(expected))
+        require_same_bits(psum(floats, out=out, **options), np.sum(floats.astype(float), **options))
+
+
 @pytest.mark.parametrize("dtype", SUM_DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(300, 1000), (2100, 2000)])
 def test_large_plain_sums_are_those_of_the_general_way(dtype: np.dtype, shape: tuple[int, int]) -> None:
@@ -56,7 +120,10 @@ def test_large_plain_sums_are_those_of_the_general_way(dtype: np.dtype, shape: t
             total, expected = psum(view), general_sum(view)
             require_same_bits(total, expected)
             assert type(total) is type(expected)
-        require_same_bits(psum(a, 1), general_sum(a, 1))
+        cube = a.reshape(10, -1, 100)
+        for axes in (0, 1, (0, 2), (1, 2), (0, 1, 2)):
+            for options in ({}, {"keepdims": True}, {"dtype": np.result_type(dtype, np.float64)}):
+                require_same_bits(psum(cube, axes, **options), general_sum(cube, axes, **options))
     if dtype.kind in "fc":
         a[3, 3:5] = np.inf, -np.inf
         with pytest.warns(RuntimeWarning, match="invalid value"):

@@ -79,10 +79,11 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
             fold_row(form, folds, v + stride, w + weight_stride, S[1], M[0], one, &f);
         }
         left -= 2 * pairs;
-        if (!pairs) {
-            fold_row(form, folds, left ? v : last, left ? w : last_weights, S[0], M[0], one, &f);
-            if (left) left = 0;
-            else last = NULL;
+        if (pairs < CHAIN_ROWS) {   /* there is room for the others */
+            if (left) fold_row(form, folds, v, w, S[0], M[0], one, &f);
+            if (last) fold_row(form, folds, last, last_weights, S[1], M[0], one, &f);
+            left = 0;
+            last = NULL;
         }
         for (int k = 0; k < folds; k++) sums[k] += (Words)S[0][k] - (Words)M[k] + ((Words)S[1][k] - (Words)M[k]);
     }

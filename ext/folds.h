@@ -39,6 +39,7 @@ typedef struct {
     ptrdiff_t chains;     /* in the sums; MOST_CHAINS at most */
     int patience;         /* blocks before fewer folds are tried again, or, of a hopeless group, any */
     int hopeless;         /* values spread too far for folds */
+    int spilled;          /* whether the tallies hold anything */
     int tallies;
     Tally *tally;
 } Group;
@@ -58,6 +59,8 @@ typedef struct {
 #define add_rows JOIN(add_rows, PARLINALG_ISA)
 #define flush_group JOIN(flush_group, PARLINALG_ISA)
 #define round_tally JOIN(round_tally, PARLINALG_ISA)
+#define round_lanes JOIN(round_lanes, PARLINALG_ISA)
+#define follow_windows JOIN(follow_windows, PARLINALG_ISA)
 #define trusted JOIN(trusted, PARLINALG_ISA)
 #define add_singles JOIN(add_singles, PARLINALG_ISA)
 #define round_singles JOIN(round_singles, PARLINALG_ISA)
@@ -81,6 +84,8 @@ static inline int is_double_product(const Form *f) { return f->weighted && f->ty
 int fold_rows(const Form *form, const Rows *rows, Group *g);
 
 void begin_group(Group *g, int tallies, Tally *tally);
+/* Begins with the windows of another group, which adds the same kind of numbers. */
+void follow_windows(const Form *form, Group *g, const Group *other);
 /* Forgets sums and tallies, but not the windows. */
 void clear_group(Group *g);
 /* Adds rows, by folds or one element after the other; 16 * MOST_CHAINS at most. */
@@ -97,11 +102,11 @@ static inline void clear_singles(SingleWindow *w) {
     if (w->used) w->sums[0] = w->sums[1] = (Words){0};
     w->used = 0;
 }
-static inline int is_empty(const Group *g) {
-    return !g->chains && is_clear(g->tally) && (g->tallies == 1 || is_clear(g->tally + 1));
-}
+static inline int is_empty(const Group *g) { return !g->chains && !g->spilled; }
 /* Rounds what belongs to tally t; see round_state. */
 int round_tally(Group *g, int t, int dtype, void *out);
+/* The same of the first n lanes, each of a tally of its own, side by side; or 0, where they must go one by one. */
+int round_lanes(const Group *g, ptrdiff_t n, int dtype, void *out);
 /* Kernels.check */
 int check_folds(void);
 

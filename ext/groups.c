@@ -25,6 +25,7 @@ static double element(int type, const char *p, int lane) {
 static int place_of(const Form *f, int lane) { return f->skip == 2 ? 2 * lane - lane % 2 : lane * (1 + f->skip); }
 
 static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
+    g->spilled = 1;
     for (int t = 0; t < g->tallies; t++) {
         Tally *tally = &g->tally[t];
         int64_t *const digit = tally->digit;
@@ -58,6 +59,7 @@ static int exponent_of(const Group *g, int t, int k) { return g->E[t] - 46 - SPA
 
 void flush_group(Group *g) {
     if (!g->chains) return;
+    g->spilled = 1;
     for (int k = 0; k < g->folds; k++) {
         for (int t = 0; t < g->tallies; t++) {
             Tally *tally = &g->tally[t];
@@ -76,7 +78,8 @@ void flush_group(Group *g) {
 }
 
 void begin_group(Group *g, int tallies, Tally *tally) {
-    memset(g, 0, sizeof *g);
+    memset(g->sums, 0, sizeof g->sums);
+    g->chains = g->folds = g->patience = g->hopeless = g->spilled = 0;
     g->tallies = tallies;
     g->tally = tally;
 }
@@ -129,6 +132,17 @@ static int lowest_window(const Form *f, int folds) {
 }
 static int highest_window(const Form *f) { return is_double_product(f) ? 1000 : 1016; }
 
+void follow_windows(const Form *f, Group *g, const Group *other) {
+    enum { HIGHER = 2 };   /* since the largest numbers of other lanes may be somewhat larger */
+    int most = other->E[0];
+    for (int t = 1; t < other->tallies; t++)
+        if (other->E[t] > most) most = other->E[t];
+    most = (int)min_of(most + HIGHER, highest_window(f));
+    for (int t = 0; t < g->tallies; t++) g->E[t] = most;
+    for (int k = 0; k < other->folds; k++) g->M[k] = 1.5 * power_of_two(exponent_of(g, 0, k) + 52) - (Doubles){0};
+    g->folds = other->folds;
+}
+
 /* Windows for `folds` folds of what these rows hold; 0 where there are none. */
 static int choose_windows(const Form *f, Group *g, const Rows *rows, int folds) {
     const Words most = largest_of(f, rows);
@@ -145,8 +159,8 @@ static int choose_windows(const Form *f, Group *g, const Rows *rows, int folds) 
     return 1;
 }
 
-/* At most: S is begun anew for every 2 * CHAIN_ROWS rows, for the odd one and for the last one. */
-static ptrdiff_t chains_of(const Rows *rows) { return CHAINS * (rows->count / (CHAINS * CHAIN_ROWS) + 3); }
+/* S is begun anew for every 2 * CHAIN_ROWS rows, and for what is left. */
+static ptrdiff_t chains_of(const Rows *rows) { return CHAINS * (rows->count / (CHAINS * CHAIN_ROWS) + 1); }
 
 static int try_fold(const Form *f, Group *g, const Rows *rows) {
     if (!fold_rows(f, rows, g)) return 0;
@@ -189,7 +203,8 @@ void add_rows(const Form *f, Group *g, const Rows *rows) {
 void clear_group(Group *g) {
     for (int k = 0; k < g->folds; k++) g->sums[k] = (Words){0};
     g->chains = 0;
-    for (int t = 0; t < g->tallies; t++) clear_tally(&g->tally[t]);
+    for (int t = 0; g->spilled && t < g->tallies; t++) clear_tally(&g->tally[t]);
+    g->spilled = 0;
 }
 
 /* high * 2^(exponent + SPACING) + low * 2^exponent, by one addition of two float64 where both are such numbers. */
@@ -218,14 +233,39 @@ static int round_three_sums(int64_t first, int64_t high, int64_t low, int expone
 }
 
 /* Whether the value is in the sums alone, and there in so few that it can be rounded at once. */
-static int is_short(const Group *g, const Tally *t) {
+static int is_short(const Group *g) {
     const ptrdiff_t chains = g->chains * (LANES / g->tallies);
-    return is_clear(t) && g->folds && g->folds <= 3 && chains <= MOST_CHAINS / 4;
+    return !g->spilled && g->folds && g->folds <= 3 && chains <= MOST_CHAINS / 4;
+}
+
+/* 2^exponent_of(g, t, k) of each lane, where M is 1.5 * 2^52 times that; below 2^-1022 it is wrong. */
+static Doubles units_of(const Group *g, int k) {
+    return (Doubles)(((Words)g->M[k] & 0x7ff0000000000000) - ((uint64_t)52 << 52));
+}
+
+/* Of one fold, or two, by one addition of two float64, as in `round_sums`. */
+int round_lanes(const Group *g, ptrdiff_t n, int dtype, void *out) {
+    typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
+    const uint64_t most = 1ull << 53;
+    if (g->spilled || (g->folds == 2 ? dtype != F64 : g->folds != 1 || (dtype != F64 && dtype != F32))) return 0;
+    const Words first = g->sums[0], second = g->folds == 2 ? g->sums[1] : (Words){0};
+    const Words small = ((Words)g->M[g->folds - 1] >> 52) - 54;   /* its first bit, where units are not normal numbers */
+    if (any((first + most) >> 54 | (second + most) >> 54 | small >> 63)) return 0;
+    Doubles sums = __builtin_convertvector((Integers)first, Doubles) * units_of(g, 0);
+    if (g->folds == 2) sums += __builtin_convertvector((Integers)second, Doubles) * units_of(g, 1);
+    if (dtype == F64) {
+        memcpy(out, &sums, (size_t)n * sizeof(double));
+        return 1;
+    }
+    const Floats narrower = __builtin_convertvector(sums, Floats);
+    const Doubles wide = __builtin_convertvector(narrower, Doubles);
+    memcpy(out, &narrower, (size_t)n * sizeof(float));
+    return !any((Words)(wide - wide != 0.0));   /* infinite */
 }
 
 int round_tally(Group *g, int t, int dtype, void *out) {
     Tally *tally = &g->tally[t];
-    if (is_short(g, tally)) {
+    if (is_short(g)) {
         int64_t sums[3] = {0, 0, 0};
         for (int k = 0; k < g->folds; k++) sums[3 - g->folds + k] = sum_of_lanes(g, t, k);
         return round_three_sums(sums[0], sums[1], sums[2], exponent_of(g, t, g->folds - 1), dtype, out);

@@ -101,6 +101,7 @@ static int64_t total_of_fold(const SingleWindow *w, const Group *g, int t, int k
 
 void flush_singles(SingleWindow *w, Group *g) {
     if (!w->used) return;
+    g->spilled = 1;
     for (int k = 0; k < 2; k++)
         for (int t = 0; t < g->tallies; t++) {
             const int64_t total = total_of_fold(w, g, t, k);

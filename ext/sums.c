@@ -1,4 +1,5 @@
 /* Exact sums over some axes of an array (docs: exact sums). */
+#include "axes.h"
 #include "environment.h"
 #include "folds.h"
 
@@ -137,8 +138,10 @@ static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
 static void add_columns(Task *t, ptrdiff_t columns, const char *data, ptrdiff_t stride, const char *weights,
                         ptrdiff_t count, ptrdiff_t ahead, Group *g) {
     const ptrdiff_t weight = t->form.weighted ? t->a.weight[t->rows] : 0;
-    for (ptrdiff_t j = 0; j < columns; j += LANES)
-        add_rows(&t->form, g++, &(Rows){data + j * t->size, weights, stride, weight, count, ahead, NULL, NULL});
+    for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {
+        if (!g->folds && !g->hopeless && g > t->strips->group && g[-1].folds) follow_windows(&t->form, g, g - 1);
+        add_rows(&t->form, g, &(Rows){data + j * t->size, weights, stride, weight, count, ahead, NULL, NULL});
+    }
 }
 
 /* Rows of `columns` neighbouring elements, as whole vectors where they do not lie so. */
@@ -184,21 +187,33 @@ static void walk_summed(Task *t, int k, Group *g, ptrdiff_t columns, const char 
                     t->form.weighted ? weights + i * t->a.weight[axis] : NULL);
 }
 
-static void sum_strips(Task *t, const char *data, const char *weights, char *results) {
+static void begin_strips(Task *t) {
     Strips *s = t->strips;
-    const Addends *a = &t->a;
-    const ptrdiff_t n = a->shape[t->inner];
-    for (int i = 0; i < STRIP / LANES && i * LANES < n; i++) {
+    for (int i = 0; i < STRIP / LANES && i * LANES < t->a.shape[t->inner]; i++) {
         begin_group(&s->group[i], LANES, &s->tally[i * LANES]);
         for (int j = i * LANES; j < (i + 1) * LANES; j++)
             s->tally[j] = (Tally){.digit = s->digits[j], .bias = t->form.weighted ? PRODUCT_BIAS : SUM_BIAS};
     }
+}
+
+static void deliver_lanes(Task *t, Group *g, ptrdiff_t n, char *results) {
+    const ptrdiff_t step = t->a.result[t->inner];
+    const int are_neighbours = t->dtype != STATES && step == (ptrdiff_t)size_of(t->dtype);
+    if (are_neighbours && round_lanes(g, n, t->dtype, results)) return;
+    for (int j = 0; j < n; j++) deliver(t, g, j, results + j * step);
+}
+
+static void sum_strips(Task *t, const char *data, const char *weights, char *results) {
+    const Addends *a = &t->a;
+    const ptrdiff_t n = a->shape[t->inner];
     for (ptrdiff_t i = 0; i < n; i += STRIP) {
         const ptrdiff_t columns = min_of(STRIP, n - i);
         walk_summed(t, 0, NULL, columns, data + i * a->stride[t->inner], weights);
-        for (ptrdiff_t j = 0; j < columns; j++)
-            deliver(t, &s->group[j / LANES], (int)(j % LANES), results + (i + j) * a->result[t->inner]);
-        for (ptrdiff_t j = 0; j < columns; j += LANES) clear_group(&s->group[j / LANES]);
+        Group *g = t->strips->group;
+        for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {
+            deliver_lanes(t, g, min_of(LANES, columns - j), results + (i + j) * a->result[t->inner]);
+            clear_group(g);
+        }
     }
 }
 
@@ -223,66 +238,7 @@ static void walk_kept(Task *t, int k, Group *g, const char *data, const char *we
                   results + i * t->a.result[axis]);
 }
 
-/* ---- the order of axes ---- */
-
-/* Those of smaller stride further in, and none negative. */
-static void order_axes(Addends *a, char **results) {
-    int ndim = 0;
-    for (int k = 0; k < a->ndim; k++) {
-        ptrdiff_t shape = a->shape[k], stride = a->stride[k], weight = a->weight[k], result = a->result[k];
-        if (shape == 1) continue;
-        if (stride < 0) {
-            a->data += (shape - 1) * stride;
-            if (a->weights) a->weights += (shape - 1) * weight;
-            *results += (shape - 1) * result;
-            stride = -stride;
-            weight = -weight;
-            result = -result;
-        }
-        int at = ndim++;
-        for (; at > 0 && a->stride[at - 1] < stride; at--) {
-            a->shape[at] = a->shape[at - 1];
-            a->stride[at] = a->stride[at - 1];
-            a->weight[at] = a->weight[at - 1];
-            a->result[at] = a->result[at - 1];
-        }
-        a->shape[at] = shape;
-        a->stride[at] = stride;
-        a->weight[at] = weight;
-        a->result[at] = result;
-    }
-    a->ndim = ndim;
-}
-
-/* Axes that step on where the next one ends are one. */
-static void merge_axes(Addends *a) {
-    int kept = 0;
-    for (int k = 1; k < a->ndim; k++) {
-        const ptrdiff_t n = a->shape[k];
-        if (a->stride[kept] == a->stride[k] * n && a->weight[kept] == a->weight[k] * n &&
-            a->result[kept] == a->result[k] * n) {
-            a->shape[kept] *= n;
-        } else {
-            kept++;
-            a->shape[kept] = n;
-        }
-        a->stride[kept] = a->stride[k];
-        a->weight[kept] = a->weight[k];
-        a->result[kept] = a->result[k];
-    }
-    a->ndim = a->ndim ? kept + 1 : 0;
-}
-
-static void simplify(Addends *a, char **results) {
-    order_axes(a, results);
-    merge_axes(a);
-    if (a->ndim) return;
-    a->ndim = 1;   /* a single element */
-    a->shape[0] = 1;
-    a->stride[0] = (ptrdiff_t)size_of(a->dtype);
-    a->weight[0] = sizeof(double);
-    a->result[0] = 0;
-}
+/* ---- the choice of a walk ---- */
 
 /* The innermost of the axes that are kept, or of those that are summed, that is long; if none is, the longest. */
 static int best_axis(const Addends *a, int kept) {
@@ -297,7 +253,7 @@ static int best_axis(const Addends *a, int kept) {
 
 static int is_strip(const Addends *a, int run, int strip) {
     if (strip < 0 || (a->weights && a->weight[strip])) return 0;
-    return a->shape[strip] >= LONG && (a->stride[strip] < a->stride[run] || a->shape[run] < LONG);
+    return a->shape[strip] >= LONG && (run < 0 || a->shape[run] < LONG || a->stride[strip] < a->stride[run]);
 }
 
 /* The real and imaginary parts of complex elements that are not kept themselves lie as pairs along runs. */
@@ -311,18 +267,17 @@ static int has_pairs(const Addends *a) {
 
 static int choose_walk(Task *t) {
     Addends *a = &t->a;
-    if (has_pairs(a)) {
+    const int strip = best_axis(a, 1);
+    int run = best_axis(a, 0), strips = is_strip(a, run, strip);
+    if (!strips && has_pairs(a)) {
         t->pairs = 1;
         t->pair_result = a->result[--a->ndim];
     }
-    int run = best_axis(a, 0);
     if (run < 0) {   /* each element is a sum of its own */
         run = a->ndim++;
         a->shape[run] = 1;
         a->stride[run] = a->weight[run] = a->result[run] = 0;
     }
-    const int strip = best_axis(a, 1);
-    const int strips = !t->pairs && is_strip(a, run, strip);
     t->inner = strips ? strip : run;
     t->rows = strips ? run : -1;
     for (int k = 0; k < a->ndim; k++) {
@@ -350,6 +305,7 @@ static void sum_floats(Task *t, char *results) {
     const int lies_apart = !strips && !t->form.weighted;
     t->every_other = lies_apart && (t->pairs ? t->form.type == F64 && lies_ready(t, 4) : lies_ready(t, 2));
     if (strips) {
+        begin_strips(t);
         walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
         return;
     }

@@ -21,8 +21,6 @@ static inline void clear_tally(Tally *t) {
     t->specials[0] = t->specials[1] = t->specials[2] = 0;
 }
 
-static inline int is_clear(const Tally *t) { return !t->hi && !(t->specials[0] | t->specials[1] | t->specials[2]); }
-
 /* Makes the digits lo .. hi - 1 usable. */
 static inline void reach(Tally *t, int lo, int hi) {
     if (!t->hi) {

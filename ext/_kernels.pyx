@@ -20,8 +20,7 @@ from parallel cimport *
 
 cnp.import_array()
 
-FLOAT_DIGITS = SUM_STATE
-PRODUCT_DIGITS = PRODUCT_STATE
+FLOAT_DIGITS, PRODUCT_DIGITS = SUM_STATE, PRODUCT_STATE
 OVERFLOW, INVALID = ROUND_OVERFLOW, ROUND_INVALID
 
 cdef Py_ssize_t PART_BYTES = 512 << 10   # of one part: some 20 us, the most that threads wait for the last of them
@@ -113,6 +112,7 @@ cdef Product product_of(cnp.ndarray A, cnp.ndarray x, cnp.ndarray out, bint conj
     broadcast_strides(A, 2, &p, p.A_stride)
     broadcast_strides(x, 1, &p, p.x_stride)
     broadcast_strides(out, 1, &p, p.y_stride)
+    product_simplify(&p)
     return p
 
 

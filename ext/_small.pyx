@@ -27,6 +27,7 @@ cdef extern from "numpy/arrayobject.h":
     object PyArray_Scalar(void *data, cnp.dtype descr, object base)
     cnp.dtype PyArray_PromoteTypes(cnp.dtype one, cnp.dtype other)
     object PyArray_Conjugate(cnp.ndarray a, void *out)
+    bint PyArray_CanCastTypeTo(cnp.dtype one, cnp.dtype other, cnp.NPY_CASTING casting)
 
 from parallel cimport (
     BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, I64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32,
@@ -49,6 +50,7 @@ cdef enum:
     MOST_ASKED = 64   # threads, which no host refuses
     FEW_ROWS = 1024
     FEW_COLUMNS = 64
+    FEW_FOR_BLAS = 8   # elements of a vector: a call of BLAS for each takes longer
     AUTO = 0
     REPORTING = -2   # by NumPy, as the caller's errstate says
     UNKNOWN = -3
@@ -243,11 +245,18 @@ cdef class SmallProducts:
         return product_by(how, a, x, None, native(cnp.PyArray_TYPE(a)), A, b)
 
     cdef object multiply_columns(self, cnp.ndarray a, cnp.ndarray x):
-        if not are_for_blas(a, x) or cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(a, 1):
+        if cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(a, 1):
             return None
         if cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1) >= LET_SIGNALS_COME:
             return None   # it is done in parts, so that Ctrl-C is seen in between
-        return cnp.PyArray_MatrixProduct(a, x)   # which begins sooner than ``a @ x``
+        if are_for_blas(a, x):
+            return cnp.PyArray_MatrixProduct(a, x)   # which begins sooner than ``a @ x``
+        if dtype_of_number(cnp.PyArray_TYPE(a)) == DTYPES or self.counts.how == BY_NUMPY:
+            return None
+        cdef cnp.npy_intp[2] shape = [cnp.PyArray_DIM(a, 0), cnp.PyArray_DIM(x, 1)]
+        cdef cnp.ndarray results = cnp.PyArray_SimpleNew(2, shape, native(cnp.PyArray_TYPE(a)))
+        multiply_by_threads(a, x.T, results.T, self.counts.how)
+        return results
 
     def __matmul__(self, x):
         y = self.multiply_here(x)

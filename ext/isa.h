@@ -35,6 +35,7 @@
 #define block_matvec JOIN(block_matvec, PARLINALG_ISA)
 #define block_accumulate JOIN(block_accumulate, PARLINALG_ISA)
 #define block_store JOIN(block_store, PARLINALG_ISA)
+#define block_dots JOIN(block_dots, PARLINALG_ISA)
 #define block_sum JOIN(block_sum, PARLINALG_ISA)
 #define sum_integers JOIN(sum_integers, PARLINALG_ISA)
 
@@ -63,6 +64,7 @@ void narrow(ptrdiff_t n, const void *src, int to, char *dst, ptrdiff_t stride);
 void block_matvec(const Matrix *A, const Matrix *x, const Matrix *y);
 void block_accumulate(const Matrix *A, const Matrix *x, int loop, void *sums);
 void block_store(const void *sums, const Matrix *y);
+void block_dots(const Matrix *A, const Matrix *x, const Matrix *y);
 int block_sum(const Addends *a, int dtype, char *results, void *room);
 /* The same of integers, whose axes are in order of stride. */
 void sum_integers(const Addends *a, char *results);

@@ -53,6 +53,9 @@ typedef struct {
     /* y[i] = sums[i], in the dtype of y. */
     void (*store)(const void *sums, const Matrix *y);
 
+    /* y[i] = sum_j A[i,j] x[i,j], otherwise as matvec; for many rows that are short. */
+    void (*dots)(const Matrix *A, const Matrix *x, const Matrix *y);
+
     /* Exact sums. Of dtype STATES, they are added to the results: one int64 for integers and bool; for floats a state
        that is normalised, and is not any longer. Otherwise floats are rounded, once, to float16, float32 or float64.
        Room for ROOM_BYTES. Returns what round_state does. */

@@ -27,8 +27,77 @@ static void limit_rows(Matrix *a, ptrdiff_t lo, ptrdiff_t hi) {
     a->m = hi - lo;
 }
 
+static int axes_are_one(const Product *p, const ptrdiff_t *stride, int k) {
+    return stride[k] == stride[k + 1] * p->shape[k + 1];
+}
+
+static void drop_axis(Product *p, int k) {
+    p->ndim--;
+    for (; k < p->ndim; k++) {
+        p->shape[k] = p->shape[k + 1];
+        p->A_stride[k] = p->A_stride[k + 1];
+        p->x_stride[k] = p->x_stride[k + 1];
+        p->y_stride[k] = p->y_stride[k + 1];
+    }
+}
+
+static void merge_axes(Product *p) {
+    for (int k = p->ndim - 1; k >= 0; k--)
+        if (p->shape[k] == 1) drop_axis(p, k);
+    for (int k = p->ndim - 2; k >= 0; k--) {
+        if (!axes_are_one(p, p->A_stride, k) || !axes_are_one(p, p->x_stride, k) || !axes_are_one(p, p->y_stride, k)) continue;
+        p->shape[k + 1] *= p->shape[k];
+        drop_axis(p, k);
+    }
+}
+
+void product_simplify(Product *p) {
+    merge_axes(p);
+    const int last = p->ndim - 1;
+    if (last < 0 || p->batch == 0 || p->x_stride[last]) return;
+    if (p->A.m == 1) {
+        p->A.rs = p->A_stride[last];
+        p->y.rs = p->y_stride[last];
+    }
+    if (p->A_stride[last] != p->A.m * p->A.rs || p->y_stride[last] != p->y.m * p->y.rs) return;
+    p->A.m = p->y.m *= p->shape[last];
+    p->batch /= p->shape[last];
+    p->ndim--;
+}
+
+/* So many vectors from this one of the batch on, as rows of a matrix. */
+static Matrix rows_of(const Matrix *a, const Product *p, const ptrdiff_t *stride, ptrdiff_t index, ptrdiff_t count) {
+    Matrix rows = *a;
+    rows.data = member(a, p, stride, index);
+    rows.m = count;
+    rows.rs = stride[p->ndim - 1];
+    return rows;
+}
+
+static void dots_part(const Kernels *k, const Product *p, ptrdiff_t first, ptrdiff_t end) {
+    const ptrdiff_t inner = p->shape[p->ndim - 1];
+    Matrix vector = p->x;
+    vector.n = p->x.m;
+    vector.cs = p->x.rs;
+    for (ptrdiff_t b = first, count; b < end; b += count) {
+        count = end - b < inner - b % inner ? end - b : inner - b % inner;
+        const Matrix A = rows_of(&p->A, p, p->A_stride, b, count), x = rows_of(&vector, p, p->x_stride, b, count);
+        const Matrix y = rows_of(&p->y, p, p->y_stride, b, count);
+        k->dots(&A, &x, &y);
+    }
+}
+
+static int are_short_dots(const Product *p) {
+    enum { SHORT = 128, MANY = 8 };   /* 256 at most, which `dots` has room for */
+    return p->A.m == 1 && p->A.n <= SHORT && p->ndim > 0 && p->shape[p->ndim - 1] >= MANY;
+}
+
 static void product_part(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, char *sums) {
     const ptrdiff_t first = split == SPLIT_BATCH ? lo : 0, end = split == SPLIT_BATCH ? hi : p->batch;
+    if (split != SPLIT_COLUMNS && are_short_dots(p)) {
+        dots_part(k, p, first, end);
+        return;
+    }
     Matrix all_A = p->A, all_x = p->x, all_y = p->y;
     if (split == SPLIT_COLUMNS) {
         all_A.data += lo * all_A.cs;

@@ -11,6 +11,10 @@ typedef struct {
     ptrdiff_t batch;     /* product of shape */
 } Product;
 
+/* As few leading axes as possible: those that step on where the next one ends are one, and matrices that lie one below
+   the other and are multiplied by the same vector are one matrix. */
+void product_simplify(Product *p);
+
 enum { SPLIT_BATCH, SPLIT_ROWS, SPLIT_COLUMNS };
 
 enum { MOST_THREADS = 1024 };

@@ -28,6 +28,7 @@ cdef extern from "kernels.h" nogil:
         void (*matvec)(const Matrix *A, const Matrix *x, const Matrix *y) noexcept nogil
         void (*accumulate)(const Matrix *A, const Matrix *x, int loop, void *sums) noexcept nogil
         void (*store)(const void *sums, const Matrix *y) noexcept nogil
+        void (*dots)(const Matrix *A, const Matrix *x, const Matrix *y) noexcept nogil
         int (*sum)(const Addends *a, int dtype, char *results, void *room) noexcept nogil
         int (*check)() noexcept nogil
         uint64_t (*read)(Py_ssize_t n, const uint64_t *words) noexcept nogil
@@ -58,6 +59,7 @@ cdef extern from "parallel.h" nogil:
     ctypedef struct Work:
         pass
 
+    void product_simplify(Product *p)
     Work work_of(const int64_t *edges, Py_ssize_t first, Py_ssize_t parts, int threads, Share *shares)
     void product_work(const Kernels *k, const Product *p, int split, Work *work, int thread, char *sums,
                       Py_ssize_t bytes)

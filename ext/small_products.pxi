@@ -17,19 +17,22 @@ cdef object multiply_by_numpy(cnp.ndarray a, cnp.ndarray b, out):
     return call_silently(None if by_dot else matvec_by_numpy, a, b, out)
 
 
-cdef object product(cnp.ndarray a, cnp.ndarray b, out, backend, workers, bint conjugates=False):
+cdef object product(cnp.ndarray a, cnp.ndarray b, out, dtype, backend, workers, bint conjugates=False):
     """The products of matrices and vectors, or of their conjugates; or None where the general way must be taken."""
     if cnp.PyArray_NDIM(a) < 2 or cnp.PyArray_NDIM(b) < 1:
         return None
+    if dtype_of_number(cnp.PyArray_TYPE(a)) == DTYPES or dtype_of_number(cnp.PyArray_TYPE(b)) == DTYPES:
+        return None
+    cdef int number = number_of_product(a, b) if dtype is None else number_named(dtype)
+    if dtype is not None:
+        a, b = as_it_is_multiplied(a, number), as_it_is_multiplied(b, number)
+        if a is None or b is None:
+            return None
     cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True)
     x.conjugated = conjugates
-    if A.dtype == DTYPES or x.dtype == DTYPES or x.m != A.n:
+    if x.m != A.n:
         return None
-    cdef int number = native(cnp.PyArray_TYPE(a))
-    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(a)
-    if native(cnp.PyArray_TYPE(b)) != number:
-        promoted = PyArray_PromoteTypes(a.descr, b.descr)
-        number, size = native(promoted.type_num), promoted.itemsize
+    cdef Py_ssize_t size = cnp.PyArray_DescrFromType(number).itemsize
     if out is not None and not takes(out, number, A.m, a, b):
         return None
     cdef bint is_one = cnp.PyArray_NDIM(a) + cnp.PyArray_NDIM(b) == 3
@@ -37,11 +40,13 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, backend, workers, bint co
     cdef int ndim = 0 if is_one else broadcast(a, b, shape)
     if ndim < 0 or (ndim and out is not None):
         return None
-    cdef int dtype = dtype_of_number(number), how = asked(backend, workers), k
+    cdef int how = asked(backend, workers), k
     if how == AUTO:
         for k in range(ndim):
             size *= shape[k]
-        how = how_to_compute(dtype, layout_of(a, &A), A.m * A.n * size)
+        how = how_to_compute(dtype_of_number(number), layout_of(a, &A), A.m * A.n * size)
+    if how == BY_NUMPY and ndim and A.m == 1:
+        how = 1   # rather than to call BLAS for each vector
     if how < 0 and (native(cnp.PyArray_TYPE(a)) != number or not cnp.PyArray_ISBEHAVED_RO(a)):
         return None   # since NumPy would copy all of it
     if how == UNKNOWN:
@@ -50,6 +55,25 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, backend, workers, bint co
         return product_by(how, a, b, out, number, A, x)
     shape[ndim] = A.m
     return products_by(how, a, b, ndim + 1, shape, number, conjugates)
+
+
+cdef int number_of_product(cnp.ndarray a, cnp.ndarray b):
+    """Of the dtype that these two are promoted to."""
+    cdef int number = native(cnp.PyArray_TYPE(a))
+    return number if native(cnp.PyArray_TYPE(b)) == number else native(PyArray_PromoteTypes(a.descr, b.descr).type_num)
+
+
+cdef cnp.ndarray as_it_is_multiplied(cnp.ndarray a, int number):
+    """`a`, cast if the dtype with this number holds less; None where the general way must be taken."""
+    if dtype_of_number(number) == DTYPES:
+        return None
+    if cnp.PyArray_CanCastSafely(cnp.PyArray_TYPE(a), number):
+        return a
+    cdef cnp.dtype narrower = cnp.PyArray_DescrFromType(number)
+    if cnp.PyArray_SIZE(a) > MOST_COPIED or not PyArray_CanCastTypeTo(a.descr, narrower, cnp.NPY_SAME_KIND_CASTING):
+        return None
+    with ieee754():
+        return a.astype(narrower)
 
 
 cdef int broadcast(cnp.ndarray a, cnp.ndarray b, cnp.npy_intp *shape) noexcept:
@@ -201,11 +225,14 @@ cdef object dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
     """The dot products of vectors, as products of matrices of one row; or None."""
     if cnp.PyArray_NDIM(a) == 0 or cnp.PyArray_NDIM(b) == 0:
         return None
-    cdef bint is_short = cnp.PyArray_DIM(b, cnp.PyArray_NDIM(b) - 1) <= MOST_OF_SHORT
-    if cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b) and are_for_blas(a, b) and asked(backend, workers) == AUTO:
-        if is_short or cnp.PyArray_NBYTES(b) < MOST_OF_SERIAL_DOTS:
+    if cnp.PyArray_NDIM(b) == 1 and not cnp.PyArray_ISCOMPLEX(a) and not cnp.PyArray_ISCOMPLEX(b):
+        a, b = b, a
+    if cnp.PyArray_NDIM(a) == 1:   # the others are rows of a matrix
+        return product(b, PyArray_Conjugate(a, NULL) if cnp.PyArray_ISCOMPLEX(a) else a, None, None, backend, workers)
+    if cnp.PyArray_DIM(b, cnp.PyArray_NDIM(b) - 1) > FEW_FOR_BLAS and cnp.PyArray_NBYTES(b) < LARGE_VECTOR:
+        if cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b) and are_for_blas(a, b) and asked(backend, workers) == AUTO:
             return call_silently(vecdot_by_numpy, a, b, None)   # which calls BLAS for each of them
-    results = product(b[..., None, :], a, None, backend, workers, cnp.PyArray_ISCOMPLEX(a))
+    results = product(b[..., None, :], a, None, None, backend, workers, cnp.PyArray_ISCOMPLEX(a))
     return None if results is None else results[..., 0][()]
 
 
@@ -238,8 +265,8 @@ def short_cut_of_products(general):
     """`general`, a function with the signature of ``matvec``, with the short cut before it."""
 
     def matvec(A, x, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
-        if type(A) is cnp.ndarray and type(x) is cnp.ndarray and dtype is None and exact is False:
-            y = product(A, x, out, backend, workers)
+        if type(A) is cnp.ndarray and type(x) is cnp.ndarray and exact is False:
+            y = product(A, x, out, dtype, backend, workers)
             if y is not None:
                 return y
         return general(A, x, out, dtype=dtype, exact=exact, backend=backend, workers=workers)
@@ -264,12 +291,9 @@ def short_cut_of_vecmats(general):
     """`general`, a function with the signature of ``vecmat``, with the short cut before it."""
 
     def vecmat(x, A, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
-        if (
-            type(A) is cnp.ndarray and type(x) is cnp.ndarray and cnp.PyArray_NDIM(A) >= 2
-            and dtype is None and exact is False
-        ):
+        if type(A) is cnp.ndarray and type(x) is cnp.ndarray and cnp.PyArray_NDIM(A) >= 2 and exact is False:
             vector = PyArray_Conjugate(x, NULL) if cnp.PyArray_ISCOMPLEX(x) else x
-            y = product(cnp.PyArray_SwapAxes(A, -1, -2), vector, out, backend, workers)
+            y = product(cnp.PyArray_SwapAxes(A, -1, -2), vector, out, dtype, backend, workers)
             if y is not None:
                 return y
         return general(x, A, out, dtype=dtype, exact=exact, backend=backend, workers=workers)

@@ -174,7 +174,7 @@ cdef bint takes_sums(out, int number, cnp.ndarray a, Axes summed, bint keepdims)
 
 
 cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
-    """`a` cast to floats, and with zeros where it is masked; None where the general way must be taken.
+    """`a` cast to other floats, and with zeros where it is masked; None where the general way must be taken.
 
     `number` becomes that of the dtype of the sum.
     """
@@ -183,7 +183,7 @@ cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
     if dtype is not None:
         number[0] = number_named(dtype)
         wanted = dtype_of_number(number[0])
-        if given < F16 and wanted in (F32, F64):
+        if (given < F16 and wanted in (F32, F64)) or (given == F64 and wanted == F32) or (given == C128 and wanted == C64):
             addend = cnp.PyArray_DescrFromType(number[0])
         elif not (given < F16 and wanted in (I64, U64)) and not is_as_wide(wanted, given):
             return None   # other casts change more than the last bits

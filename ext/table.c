@@ -23,6 +23,7 @@ const Kernels JOIN(kernels, PARLINALG_ISA) = {
     .matvec = block_matvec,
     .accumulate = block_accumulate,
     .store = block_store,
+    .dots = block_dots,
     .sum = block_sum,
     .check = check_folds,
     .read = read_words,

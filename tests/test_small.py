@@ -171,7 +171,7 @@ def test_vector_matrix_products_are_those_of_the_general_way(p: Product) -> None
 
 
 @pytest.mark.parametrize(
-    "options", [{"dtype": float}, {"exact": True}, {"backend": "auto"}, {"workers": True}, {"workers": -1}], ids=repr
+    "options", [{"exact": True}, {"backend": "auto"}, {"workers": True}, {"workers": -1}], ids=repr
 )
 def test_whatever_else_is_said_goes_the_general_way(entered: list[str], options: dict[str, Any]) -> None:
     if options.get("workers") is True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parlinalg import matvec, vecdot, vecmat
-from parlinalg.testing.checks import require_same_bits, unchanged
+from parlinalg import matvec, operator, vecdot, vecmat
+from parlinalg.testing.checks import require_close, require_same_bits, unchanged
+from parlinalg.testing.oracle import exact_matvec, same_bits
 from parlinalg.testing.strategies import PRODUCT_DTYPES, Product, products
 
 general = matvec.__wrapped__  # type: ignore[attr-defined]
@@ -34,6 +36,73 @@ def test_so_are_those_of_calls_that_say_who_and_where(p: Product, options: dict[
         out = np.empty(expected.shape, expected.dtype)
         assert matvec(p.A, p.x, out, **options) is out
         require_same_bits(out, expected)
+
+
+@given(p=products(), dtype=st.sampled_from(["?", "i4", ">f4", float, "c8", np.complex128, "e", "g", "S3", "nothing"]))
+def test_so_are_those_of_calls_that_say_a_dtype(p: Product, dtype: Any) -> None:
+    calls = [(matvec, (p.A, p.x))]
+    if p.x.ndim == 1:
+        calls.append((vecmat, (p.x, p.A.mT)))
+    for function, operands in calls:
+        with np.errstate(all="ignore"), unchanged(p.A, p.x), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                expected = function.__wrapped__(*operands, dtype=dtype)  # type: ignore[attr-defined]
+            except (TypeError, ValueError) as error:
+                with pytest.raises(type(error), match=re.escape(str(error))):
+                    function(*operands, dtype=dtype)
+                return
+            product, cast_A, cast_x = function(*operands, dtype=dtype), p.A.astype(dtype), p.x.astype(dtype)
+        assert type(product) is type(expected)
+        assert product.dtype == expected.dtype
+        if not same_bits(product, expected):  # which may depend on how the copies lie
+            assert np.isfinite(cast_A).all()
+            assert np.isfinite(cast_x).all()
+            conjugate = cast_x.conj() if function is vecmat else cast_x
+            require_close(product, exact_matvec(cast_A, conjugate, product.dtype))
+
+
+@pytest.mark.parametrize("dtype", PRODUCT_DTYPES, ids=str)
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_rows_of_many_matrices_and_vectors(entered: list[str], dtype: np.dtype, n: int) -> None:
+    rng = np.random.default_rng(n)
+    many = rng.integers(0, 4, (4, 3, 5, n)).astype(dtype)
+    x = many[0, 0, 0]
+    for A in (many, many[::-1, ::-1, ::-1], many[:, :, ::2], many.transpose(2, 0, 1, 3), many[..., ::-1]):
+        expected = (A * x).sum(-1, dtype=dtype) if dtype.kind != "b" else (A & x).any(-1)
+        assert np.array_equal(matvec(A, x), expected)
+        assert np.array_equal(vecdot(A, x), expected)
+        assert np.array_equal(vecdot(x, A), expected)
+    assert entered == [] or dtype.char in "gG"
+
+
+@pytest.mark.parametrize("dtype", PRODUCT_DTYPES, ids=str)
+@pytest.mark.parametrize("n", [0, 1, 3, 17, 40, 130])
+def test_dot_products_of_many_vectors(dtype: np.dtype, n: int, instruction_set: str) -> None:
+    rng = np.random.default_rng(n)
+    a, b = rng.integers(0, 4, (2, 3, 600, n)).astype(dtype)
+    if dtype.kind == "c":
+        a += (1j * rng.integers(0, 4, a.shape)).astype(dtype)
+    wide = a.astype(np.result_type(dtype, np.float32) if dtype.kind == "f" else dtype)
+    apart = np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, 0)), 0, 1)  # whose axes cannot be merged
+    pairs = ((a, b), (a[:, ::-1, ::-1], b), (a[..., ::-1], b[::-1]), (a[:, ::2], b[:, ::-2]), (a[0], b), (wide, b))
+    for x, y in (*pairs, (apart, b[:1])):
+        expected = (x.conj() * y).sum(-1, dtype=np.result_type(x, y)) if dtype.kind != "b" else (x & y).any(-1)
+        for options in ({}, {"backend": "openmp", "workers": 2}):
+            assert np.array_equal(vecdot(x, y, **options), expected)
+
+
+@pytest.mark.parametrize("dtype", PRODUCT_DTYPES, ids=str)
+@pytest.mark.parametrize("columns", [1, 2, 7])
+def test_operators_of_all_dtypes_take_columns(monkeypatch: pytest.MonkeyPatch, dtype: np.dtype, columns: int) -> None:
+    A, X = (np.arange(n).reshape(5, -1).astype(dtype) for n in (40, 8 * columns * 5))
+    X = X.reshape(-1, columns)[:8]
+    with operator(A, backend="openmp") as op:
+        assert np.array_equal(op.matmat([[0]] * 8), np.zeros((5, 1)))
+        monkeypatch.setattr(type(op), "multiply_any", None)
+        for matrix in (X, np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2]):
+            assert np.array_equal(op @ matrix, A @ matrix)
+            assert (op @ matrix).dtype == dtype
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=repr)

@@ -1,0 +1,93 @@
+"""Sums along an axis whose results lie side by side: several of them are rounded together where that is exact."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from parlinalg import psum
+from parlinalg.testing.checks import require_same_bits
+
+ROWS = (1, 2, 3, 31, 32, 33, 64, 127, 600, 9000)
+COLUMNS = 19  # no whole number of vectors
+
+
+def exact_sums(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """By ``math.fsum``, of columns that are multiples of the smallest float64, and do not overflow."""
+    sums = [math.fsum(column) for column in a.astype(float).T]
+    return np.array(sums).astype(dtype)
+
+
+def columns_of(kind: str, rows: int) -> np.ndarray:
+    rng = np.random.default_rng(rows)
+    drawn = rng.random((rows, COLUMNS))
+    if kind == "signs":
+        return drawn - 0.5
+    if kind == "positive":
+        return 1 + drawn
+    if kind == "cancel":
+        drawn[rows // 2 :] = -drawn[: rows - rows // 2]
+        drawn[-1] += 2.0**-60
+        return drawn
+    if kind == "tiny":
+        return drawn * 2.0**-1040
+    if kind == "apart":  # by more than one lane's window holds
+        return drawn * 2.0 ** rng.integers(-300, 300, drawn.shape)
+    if kind == "by lane":
+        return drawn * 2.0 ** rng.integers(-300, 300, COLUMNS)
+    assert kind == "ties"
+    drawn[:] = 2.0**-53
+    drawn[0] = 1 + np.arange(COLUMNS) * 2.0**-52
+    return drawn
+
+
+@pytest.mark.parametrize("kind", ["signs", "positive", "cancel", "tiny", "apart", "by lane", "ties"])
+@pytest.mark.parametrize("rows", ROWS)
+def test_columns_are_rounded_once(kind: str, rows: int, instruction_set: str) -> None:
+    a = columns_of(kind, rows)
+    expected = exact_sums(a, a.dtype)
+    blocks = np.stack([a, 2 * a, -a])
+    for name, sums in (
+        ("rows", psum(a, 0)),
+        ("columns", psum(np.asfortranarray(a), 0)),
+        ("sliced", psum(np.repeat(a, 2, axis=1)[:, ::2], 0)),
+        ("swapped", psum(a.astype(">f8"), 0)),
+        ("between", psum(blocks, 1)[0]),
+        ("parts", psum(a * (1 - 1j), 0).real),
+    ):
+        require_same_bits(sums, expected, (kind, rows, name))
+    require_same_bits(psum(blocks, 1)[1:], np.stack([2 * expected, 0 - expected]), (kind, rows))
+
+
+@pytest.mark.parametrize("kind", ["signs", "positive", "cancel", "by lane", "ties"])
+@pytest.mark.parametrize("rows", ROWS)
+def test_columns_of_float32(kind: str, rows: int, instruction_set: str) -> None:
+    with np.errstate(over="ignore", under="ignore"):
+        a = np.clip(columns_of(kind, rows).astype(np.float32), -1e30, 1e30)
+    require_same_bits(psum(a, 0, dtype=float), exact_sums(a, np.dtype(float)), kind)
+    singles = [np.float32(psum(column)) for column in a.T]
+    require_same_bits(psum(a, 0), np.array(singles), kind)
+    halves = np.clip(a, -6, 6).astype(np.float16)
+    with np.errstate(over="ignore"):
+        require_same_bits(psum(halves, 0), np.array([psum(column) for column in halves.T]), kind)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("column", [0, 7, COLUMNS - 1])
+def test_a_column_that_is_special_changes_no_other(dtype: type, column: int, instruction_set: str) -> None:
+    a = np.random.default_rng(column).random((5, COLUMNS)).astype(dtype)
+    expected = psum(a, 0)
+    for values in ([np.inf, 1], [np.nan, 0], [np.inf, -np.inf], [np.finfo(dtype).max] * 2, [-0.0, -0.0]):
+        b = a.copy()
+        b[:, column] = 0
+        b[:2, column] = values
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            sums = psum(b, 0)
+            alone = psum(b[:, column])
+        require_same_bits(sums[column], alone)
+        require_same_bits(np.delete(sums, column), np.delete(expected, column))
+        assert len(caught) in (0, 2), values

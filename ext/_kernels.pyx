@@ -229,12 +229,12 @@ cdef class Sum:
         cdef bint in_parts = self.workers > 1 or nbytes > LARGE_SUM
         self.axis = 0
         if in_parts and self.addends.ndim:
-            shape = np.shape(self.a)
-            self.axis = split_axis(shape, self.workers if self.workers > 1 else WAYS)
+            shape, strides = np.shape(self.a), (<object>self.a).strides
+            self.axis = split_axis(shape, self.workers if self.workers > 1 else WAYS, strides, self.kept)
             if self.axis < self.kept and self._is_innermost(self.axis):
                 least = LEAST_COLUMNS
                 summed = shape[self.kept:]
-                other = split_axis(summed, self.workers) if summed else 0
+                other = split_axis(summed, self.workers, strides[self.kept:]) if summed else 0
                 if summed and shape[self.axis] < least * self.workers and summed[other] >= 8 * self.workers:
                     self.axis, least = self.kept + other, 1
         length = self.addends.shape[self.axis]

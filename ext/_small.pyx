@@ -255,7 +255,10 @@ cdef class SmallProducts:
             return None
         cdef cnp.npy_intp[2] shape = [cnp.PyArray_DIM(a, 0), cnp.PyArray_DIM(x, 1)]
         cdef cnp.ndarray results = cnp.PyArray_SimpleNew(2, shape, native(cnp.PyArray_TYPE(a)))
-        multiply_by_threads(a, x.T, results.T, self.counts.how)
+        if shape[0] < shape[1]:   # the vectors are the rows of a, or the columns of x: the longer matrix is in one piece
+            multiply_by_threads(x.T, a, results, self.counts.how)
+        else:
+            multiply_by_threads(a, x.T, results.T, self.counts.how)
         return results
 
     def __matmul__(self, x):

@@ -3,10 +3,7 @@
 
 #include <string.h>
 
-enum {
-    BYTES = 8192,   /* of vectors that are worked on at a time */
-    LONG = 16,      /* elements of a vector, from which on they are converted one after the other, not side by side */
-};
+enum { LONG = 16 };   /* elements of a vector from which on they are converted one after the other, not side by side */
 
 /* Of rows of aligned elements, `step` of them apart, in rows `lda` apart. */
 typedef struct { const void *data; ptrdiff_t lda, step; } Rows;
@@ -90,8 +87,8 @@ static Rows ready_rows(const Matrix *a, int acc, char *buffer) {
 
 void block_dots(const Matrix *A_, const Matrix *x_, const Matrix *y) {
     const int acc = accumulator(y->dtype);
-    _Alignas(64) char a[BYTES], b[BYTES], sums[BYTES];
-    const ptrdiff_t most = elements_in(BYTES, acc) / (A_->n + !A_->n);
+    _Alignas(64) char a[DOTS_BYTES], b[DOTS_BYTES], sums[DOTS_BYTES];
+    const ptrdiff_t most = elements_in(DOTS_BYTES, acc) / (A_->n + !A_->n);
     Matrix A = *A_, x = *x_;
     for (ptrdiff_t i = 0; i < A_->m; i += most) {
         A.m = x.m = min_of(most, A_->m - i);

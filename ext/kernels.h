@@ -37,6 +37,7 @@ typedef struct {
     int loop;                     /* F32 or F64, to which elements are widened; U64 for integers and bool */
 } Addends;
 
+enum { DOTS_BYTES = 8192 };
 enum { STATES = -1 };   /* stands for a dtype of results */
 
 typedef struct {
@@ -53,7 +54,7 @@ typedef struct {
     /* y[i] = sums[i], in the dtype of y. */
     void (*store)(const void *sums, const Matrix *y);
 
-    /* y[i] = sum_j A[i,j] x[i,j], otherwise as matvec; for many rows that are short. */
+    /* y[i] = sum_j A[i,j] x[i,j], otherwise as matvec; for many rows, whose accumulators take DOTS_BYTES at most. */
     void (*dots)(const Matrix *A, const Matrix *x, const Matrix *y);
 
     /* Exact sums. Of dtype STATES, they are added to the results: one int64 for integers and bool; for floats a state

@@ -87,9 +87,13 @@ static void dots_part(const Kernels *k, const Product *p, ptrdiff_t first, ptrdi
     }
 }
 
+/* Long vectors have a faster kernel where elements are neighbours. */
 static int are_short_dots(const Product *p) {
-    enum { SHORT = 128, MANY = 8 };   /* 256 at most, which `dots` has room for */
-    return p->A.m == 1 && p->A.n <= SHORT && p->ndim > 0 && p->shape[p->ndim - 1] >= MANY;
+    enum { MANY = 8, LONG = 8 };
+    const ptrdiff_t size = (ptrdiff_t)size_of(p->A.dtype), most = DOTS_BYTES / (ptrdiff_t)size_of(accumulator(p->y.dtype));
+    const int are_neighbours = p->A.cs == size && p->x.rs == (ptrdiff_t)size_of(p->x.dtype);
+    if (p->A.m != 1 || p->ndim == 0 || p->shape[p->ndim - 1] < MANY) return 0;
+    return p->A.n <= (are_neighbours ? most / LONG : most);
 }
 
 static void product_part(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, char *sums) {

@@ -18,7 +18,7 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
         add_parts(&addends, dtype, number)
     cdef bint is_one = summed == every_axis(ndim) and (ndim == 0 or not keepdims)
     if initial is not None and dtype >= F16:
-        return total_and(&addends, number, initial) if is_one and dtype < C64 else None
+        return total_and(&addends, number, initial) if is_one else None
     if is_one:
         return total_of_all(&addends, cnp.PyArray_SIZE(a), number, 0 if initial is None else initial)
     return totals_along(&addends, a, summed, number, keepdims, initial)
@@ -54,17 +54,20 @@ cdef object total_of_all(const Addends *addends, Py_ssize_t size, int number, in
     return PyArray_Scalar(sums, cnp.PyArray_DescrFromType(number), None)
 
 
-cdef object total_and(const Addends *addends, int number, initial):
+cdef object total_and(Addends *addends, int number, initial):
     """The sum of these floats and one more; None if there is something to report."""
     cdef cnp.ndarray result = np.asarray(initial).astype(cnp.PyArray_DescrFromType(number))
-    cdef cnp.ndarray state = np.zeros(FLOAT_DIGITS, np.int64)
-    cdef char *digits = cnp.PyArray_BYTES(state)
+    cdef cnp.ndarray parts = real_view(result, 0) if cnp.PyArray_ISCOMPLEX(result) else result
+    cdef cnp.ndarray states = np.zeros((cnp.PyArray_SIZE(parts), FLOAT_DIGITS), np.int64)
+    cdef char *digits = cnp.PyArray_BYTES(states)
     cdef Addends one
-    describe(&one, result, F64 if number == cnp.NPY_DOUBLE else F32)
+    describe(&one, parts, F64 if part_of(number) == F64 else F32)
+    if cnp.PyArray_SIZE(parts) == 2:
+        addends.result[addends.ndim - 1] = one.result[0] = cnp.PyArray_STRIDE(states, 0)
     with nogil:
         kernels.sum(addends, STATES, digits, NULL)
         kernels.sum(&one, STATES, digits, NULL)
-    return None if round_states(state, result) else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+    return None if round_states(states, parts) else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
 cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int number, bint keepdims, initial):

@@ -31,15 +31,17 @@ def ends(n: int, parts: int) -> NDArray[np.int64]:
     return edges
 
 
-def split_axis(lengths: Sequence[int], workers: int) -> int:
+def split_axis(lengths: Sequence[int], workers: int, strides: Sequence[int] = (), kept: int = 0) -> int:
     """The axis to split over `workers`: the first that gives each 8 elements or more, otherwise the longest.
 
-    With fewer than 8 for each, a block that is one element longer costs more than an eighth of the time.
+    With fewer than 8 for each, a block that is one element longer costs more than an eighth of the time. If there are
+    `strides`, the axes after the first `kept` ones come in their order, so that a block is in one place of memory.
 
     lengths = (1, 1000, 4), workers = 2 -> 1      (1, 4, 1000000) -> 2      (1, 3, 2) -> 1
     """
-    for axis, length in enumerate(lengths):
-        if length >= 8 * workers:
+    order = [*range(kept), *sorted(range(kept, len(strides)), key=lambda axis: -abs(strides[axis]))]
+    for axis in order if strides else range(len(lengths)):
+        if lengths[axis] >= 8 * workers:
             return axis
     return max(range(len(lengths)), key=lambda axis: lengths[axis])
 

@@ -49,6 +49,15 @@ def test_split_axis(lengths: tuple[int, ...], workers: int, axis: int) -> None:
     assert split_axis(lengths, workers) == axis
 
 
+@pytest.mark.parametrize(
+    ("lengths", "strides", "kept", "axis"),
+    [((99, 99), (8, 800), 0, 1), ((99, 99), (8, -800), 0, 1), ((99, 99), (800, 8), 0, 0), ((99, 99), (8, 800), 1, 0),
+     ((3, 99, 99), (8, 24, 2400), 1, 2), ((99, 3), (8, 800), 0, 0)],
+)  # fmt: skip
+def test_split_axis_by_strides(lengths: tuple[int, ...], strides: tuple[int, ...], kept: int, axis: int) -> None:
+    assert split_axis(lengths, 2, strides, kept) == axis
+
+
 @given(lengths=st.lists(st.integers(0, 10**7), min_size=1, max_size=4), workers=PARTS)
 def test_split_axis_leaves_no_worker_idle_that_another_axis_would_feed(lengths: list[int], workers: int) -> None:
     length = lengths[split_axis(lengths, workers)]

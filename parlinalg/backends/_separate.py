@@ -90,7 +90,7 @@ class SeparateMemory(Backend):
     def sum_states(self, a: Array, kept: int, workers: int) -> NDArray[np.int64]:
         if a.ndim == 0:
             return _kernels.sum_states(a, kept, 1)
-        axis = split_axis(a.shape, workers)
+        axis = split_axis(a.shape, workers, a.strides, kept)
         ranges = blocks(a.shape[axis], workers)
         shape = (*a.shape[:kept], digits(a.dtype))
         pieces = self.team.scatter(to_front(a, axis), ranges)

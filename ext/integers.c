@@ -2,32 +2,53 @@
 #include "vectors.h"
 
 enum {
-    RUN = 512,     /* elements widened at a time */
-    STRIP = 1024,  /* neighbouring sums worked on at a time: 8 KiB */
-    AHEAD = 4096,  /* bytes: how far before its use memory is asked for */
-    LINE = 64,
+    SPAN = 1 << 17,   /* bytes from the first to the last row, or column, of a tile, so that it stays in the cache */
+    STRIP = 1024,     /* neighbouring sums worked on at a time: 8 KiB */
+    NARROW = 64,      /* fewer columns are worth it to be added by several rows side by side */
+    WIDE = 256,       /* columns of these together, at most */
+    AHEAD = 4096,     /* bytes: how far before its use memory is asked for */
+    LINE = 64,        /* bytes of a column from which on it is worth to go along it by vectors */
 };
+_Static_assert(SPAN / sizeof(int16_t) <= 1 << 16, "sums of 16 bits must fit into 32");
+
+/* Columns, each of which belongs to one sum: `columns` of them, `column` bytes apart, and their sums `step`. All belong
+   to the same sum if that is 0. */
+typedef struct {
+    ptrdiff_t rows, row, columns, column, step;
+} Tile;
+
+/* ---- totals ---- */
 
 /* Vectors, since gcc keeps arrays of lanes in memory here. */
-typedef uint64_t UnalignedWords __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+typedef uint64_t UnalignedWords __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+/* Of wider loads, memory gives less. */
+#define LOAD_BYTES (VECTOR_BYTES < 32 ? VECTOR_BYTES : 32)
+typedef uint64_t Load __attribute__((vector_size(LOAD_BYTES)));
+typedef uint64_t UnalignedLoad __attribute__((vector_size(LOAD_BYTES), aligned(1), may_alias));
+typedef uint32_t UnalignedHalf __attribute__((aligned(1), may_alias));
+typedef uint64_t UnalignedWord __attribute__((aligned(1), may_alias));
 
 enum { CHAINS = 4 };   /* sums that do not wait for each other */
 
 static uint64_t total_of_chains(const Words *v) { return total_of(v[0] + v[1] + v[2] + v[3]); }
 
-static uint64_t total_64(ptrdiff_t n, const uint64_t *v) {
-    Words sums[CHAINS] = {{0}};
+static uint64_t total_64(ptrdiff_t n, const void *data) {
+    enum { EACH = LOAD_BYTES / 8 };
+    const UnalignedWord *v = data;
+    Load sums[CHAINS] = {{0}};
     ptrdiff_t i = 0;
-    for (; i + CHAINS * LANES <= n; i += CHAINS * LANES)
-        for (int k = 0; k < CHAINS; k++) sums[k] += *(const UnalignedWords *)(v + i + k * LANES);
-    uint64_t total = total_of_chains(sums);
+    for (; i + CHAINS * EACH <= n; i += CHAINS * EACH)
+        for (int k = 0; k < CHAINS; k++) sums[k] += *(const UnalignedLoad *)(v + i + k * EACH);
+    const Load lanes = sums[0] + sums[1] + sums[2] + sums[3];
+    uint64_t total = 0;
+    for (int k = 0; k < EACH; k++) total += lanes[k];
     for (; i < n; i++) total += v[i];
     return total;
 }
 
 /* Two neighbours make a word. The sums of words and of their upper halves give the sum of the lower halves, modulo
    2^64: no element has to be widened. `bias` makes signed elements unsigned. */
-static uint64_t total_of_halves(ptrdiff_t n, const uint32_t *v, uint32_t bias) {
+static uint64_t total_of_halves(ptrdiff_t n, const UnalignedHalf *v, uint32_t bias) {
     const Words biases = ((uint64_t)bias << 32 | bias) + (Words){0};
     Words sums[CHAINS] = {{0}}, upper_sums[CHAINS] = {{0}};
     ptrdiff_t i = 0;
@@ -44,134 +65,206 @@ static uint64_t total_of_halves(ptrdiff_t n, const uint32_t *v, uint32_t bias) {
     return total - (uint64_t)n * bias;
 }
 
-static uint64_t total_i32(ptrdiff_t n, const uint32_t *v) { return total_of_halves(n, v, UINT32_C(1) << 31); }
-static uint64_t total_u32(ptrdiff_t n, const uint32_t *v) { return total_of_halves(n, v, 0); }
+static uint64_t total_i32(ptrdiff_t n, const void *v) { return total_of_halves(n, v, UINT32_C(1) << 31); }
+static uint64_t total_u32(ptrdiff_t n, const void *v) { return total_of_halves(n, v, 0); }
 
-/* Line by line into lanes, which are emptied before they can overflow: gcc vectorises both inner loops. */
-#define TOTAL(name, T, LANE, VALUE)                                                    \
-    static uint64_t name(ptrdiff_t n, const T *v) {                                    \
-        enum { EACH = LINE / sizeof(T), LINES = 1 << 14 };                             \
-        uint64_t total = 0;                                                            \
-        ptrdiff_t i = 0;                                                               \
-        while (n - i >= EACH) {                                                        \
-            LANE lanes[EACH] = {0};                                                    \
-            const ptrdiff_t end = i + min_of(LINES, (n - i) / EACH) * EACH;            \
-            for (; i < end; i += EACH) {                                               \
-                __builtin_prefetch((const char *)(v + i) + AHEAD);                     \
-                for (int j = 0; j < EACH; j++) lanes[j] += (LANE)(VALUE(v[i + j]));    \
-            }                                                                          \
-            for (int j = 0; j < EACH; j++) total += (uint64_t)lanes[j];                \
-        }                                                                              \
-        for (; i < n; i++) total += (uint64_t)(VALUE(v[i]));                           \
-        return total;                                                                  \
-    }
-#define ITSELF(value) (value)
-#define IS_TRUE(value) ((value) != 0)
+/* ---- kernels, by type of elements ---- */
 
-TOTAL(total_bool, uint8_t, uint32_t, IS_TRUE)
-TOTAL(total_i8, int8_t, int32_t, ITSELF)
-TOTAL(total_u8, uint8_t, uint32_t, ITSELF)
-TOTAL(total_i16, int16_t, int32_t, ITSELF)
-TOTAL(total_u16, uint16_t, uint32_t, ITSELF)
+#define N bool
+#define T uint8_t
+#define PART uint16_t
+#define LANE uint32_t
+#define VALUE(x) ((x) != 0)
+#include "integers_template.h"
 
-/* One by one where they lie, which is faster than to bring them together first. */
-#define STRIDED(name, T, VALUE)                                                                                  \
-    static uint64_t name(ptrdiff_t n, const char *v, ptrdiff_t stride) {                                         \
-        uint64_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;                                                                 \
-        ptrdiff_t i = 0;                                                                                         \
-        for (; i + 4 <= n; i += 4, v += 4 * stride) {                                                            \
-            s0 += (uint64_t)(VALUE(*(const T *)v));                                                              \
-            s1 += (uint64_t)(VALUE(*(const T *)(v + stride)));                                                   \
-            s2 += (uint64_t)(VALUE(*(const T *)(v + 2 * stride)));                                               \
-            s3 += (uint64_t)(VALUE(*(const T *)(v + 3 * stride)));                                               \
-        }                                                                                                        \
-        for (; i < n; i++, v += stride) s0 += (uint64_t)(VALUE(*(const T *)v));                                  \
-        return (s0 + s1) + (s2 + s3);                                                                            \
-    }
+#define N i8
+#define T int8_t
+#define PART int16_t
+#define LANE int32_t
+#define VALUE(x) (x)
+#include "integers_template.h"
 
-STRIDED(strided_bool, uint8_t, IS_TRUE)
-STRIDED(strided_i8, int8_t, ITSELF)
-STRIDED(strided_u8, uint8_t, ITSELF)
-STRIDED(strided_i16, int16_t, ITSELF)
-STRIDED(strided_u16, uint16_t, ITSELF)
-STRIDED(strided_i32, int32_t, ITSELF)
-STRIDED(strided_u32, uint32_t, ITSELF)
-STRIDED(strided_64, uint64_t, ITSELF)
+#define N u8
+#define T uint8_t
+#define PART uint16_t
+#define LANE uint32_t
+#define VALUE(x) (x)
+#include "integers_template.h"
 
-static uint64_t total_strided(ptrdiff_t n, const char *v, ptrdiff_t stride, int dtype) {
-    switch (dtype) {
-    case BOOL: return strided_bool(n, v, stride);
-    case I8: return strided_i8(n, v, stride);
-    case U8: return strided_u8(n, v, stride);
-    case I16: return strided_i16(n, v, stride);
-    case U16: return strided_u16(n, v, stride);
-    case I32: return strided_i32(n, v, stride);
-    case U32: return strided_u32(n, v, stride);
-    default: return strided_64(n, v, stride);
-    }
-}
+#define N i16
+#define T int16_t
+#define PART int32_t
+#define LANE int32_t
+#define VALUE(x) (x)
+#include "integers_template.h"
 
-static uint64_t total_in_place(ptrdiff_t n, const void *v, int dtype) {
-    switch (dtype) {
-    case BOOL: return total_bool(n, v);
-    case I8: return total_i8(n, v);
-    case U8: return total_u8(n, v);
-    case I16: return total_i16(n, v);
-    case U16: return total_u16(n, v);
-    case I32: return total_i32(n, v);
-    case U32: return total_u32(n, v);
-    default: return total_64(n, v);
-    }
-}
+#define N u16
+#define T uint16_t
+#define PART uint32_t
+#define LANE uint32_t
+#define VALUE(x) (x)
+#include "integers_template.h"
 
-static void add_run(const Addends *a, ptrdiff_t n, const char *data, ptrdiff_t stride, uint64_t *sum) {
-    if (!a->swapped && is_aligned(data, stride, 0, a->dtype)) {
-        *sum += stride == (ptrdiff_t)size_of(a->dtype) ? total_in_place(n, data, a->dtype)
-                                                       : total_strided(n, data, stride, a->dtype);
+#define N i32
+#define T int32_t
+#define PART int64_t
+#define TOTAL total_i32
+#define VALUE(x) (x)
+#include "integers_template.h"
+
+#define N u32
+#define T uint32_t
+#define PART uint64_t
+#define TOTAL total_u32
+#define VALUE(x) (x)
+#include "integers_template.h"
+
+#define N 64
+#define T uint64_t
+#define PART uint64_t
+#define TOTAL total_64
+#define VALUE(x) (x)
+#include "integers_template.h"
+
+#define N swapped_i16
+#define T int16_t
+#define PART int32_t
+#define LANE int32_t
+#define VALUE(x) ((int16_t)__builtin_bswap16((uint16_t)(x)))
+#include "integers_template.h"
+
+#define N swapped_u16
+#define T uint16_t
+#define PART uint32_t
+#define LANE uint32_t
+#define VALUE(x) __builtin_bswap16(x)
+#include "integers_template.h"
+
+#define N swapped_i32
+#define SWAPS_WORDS
+#define T int32_t
+#define PART int64_t
+#define LANE int64_t
+#define VALUE(x) ((int32_t)__builtin_bswap32((uint32_t)(x)))
+#include "integers_template.h"
+
+#define N swapped_u32
+#define SWAPS_WORDS
+#define T uint32_t
+#define PART uint64_t
+#define LANE uint64_t
+#define VALUE(x) __builtin_bswap32(x)
+#include "integers_template.h"
+
+#define N swapped_64
+#define SWAPS_WORDS
+#define T uint64_t
+#define PART uint64_t
+#define LANE uint64_t
+#define VALUE(x) __builtin_bswap64(x)
+#include "integers_template.h"
+
+typedef struct {
+    void (*add_columns)(const Tile *t, const char *data, char *sums);
+    void (*add_rows)(ptrdiff_t rows, ptrdiff_t columns, const char *data, ptrdiff_t row, uint64_t *sums);
+} Adder;
+
+#define ADDER(n) {JOIN(add_columns, n), JOIN(add_rows, n)}
+static const Adder adders[2][U64 + 1] = {
+    {[BOOL] = ADDER(bool), [I8] = ADDER(i8), [U8] = ADDER(u8), [I16] = ADDER(i16), [U16] = ADDER(u16),
+     [I32] = ADDER(i32), [U32] = ADDER(u32), [I64] = ADDER(64), [U64] = ADDER(64)},
+    {[BOOL] = ADDER(bool), [I8] = ADDER(i8), [U8] = ADDER(u8), [I16] = ADDER(swapped_i16), [U16] = ADDER(swapped_u16),
+     [I32] = ADDER(swapped_i32), [U32] = ADDER(swapped_u32), [I64] = ADDER(swapped_64), [U64] = ADDER(swapped_64)},
+};
+
+/* ---- tiles ---- */
+
+static void add_rows(const Adder *adder, const Tile *t, const char *data, char *sums) {
+    if (t->step == sizeof(uint64_t)) {
+        adder->add_rows(t->rows, t->columns, data, t->row, (uint64_t *)sums);
         return;
     }
-    uint64_t run[RUN];
-    for (ptrdiff_t i = 0; i < n; i += RUN) {
-        const ptrdiff_t k = min_of(RUN, n - i);
-        fetch(k, data + i * stride, stride, a->dtype, a->swapped, U64, run);
-        *sum += total_64(k, run);
-    }
-}
-
-/* Neighbouring elements that belong to neighbouring sums. */
-static void add_strip(const Addends *a, ptrdiff_t n, const char *data, ptrdiff_t stride, char *sums, ptrdiff_t step) {
     uint64_t strip[STRIP];
-    fetch(n, data, stride, a->dtype, a->swapped, U64, strip);
-    if (step == sizeof(uint64_t))
-        for (ptrdiff_t i = 0; i < n; i++) ((uint64_t *)sums)[i] += strip[i];
+    memset(strip, 0, (size_t)t->columns * sizeof *strip);
+    adder->add_rows(t->rows, t->columns, data, t->row, strip);
+    for (ptrdiff_t j = 0; j < t->columns; j++) *(uint64_t *)(sums + j * t->step) += strip[j];
+}
+
+/* Rows that lie one after the other: several make a wide one, whose sums are folded at the end. */
+static void add_narrow_rows(const Adder *adder, const Tile *t, const char *data, char *sums) {
+    uint64_t wide[WIDE] = {0};
+    const ptrdiff_t each = WIDE / t->columns, row = each * t->row, whole = t->rows / each;
+    adder->add_rows(whole, each * t->columns, data, row, wide);
+    adder->add_rows(1, t->rows % each * t->columns, data + whole * row, row, wide);
+    const ptrdiff_t word = sizeof *wide;
+    const Tile folded = {each, t->columns * word, t->columns, word, t->step};
+    adders[0][U64].add_columns(&folded, (const char *)wide, sums);
+}
+
+static void add_tile(const Adder *adder, ptrdiff_t size, const Tile *t, const char *data, char *sums) {
+    const int neighbours = t->column == size, is_narrow = t->columns < NARROW;
+    if (neighbours && !is_narrow)
+        add_rows(adder, t, data, sums);
+    else if (neighbours && t->row == t->columns * size && t->rows * t->columns > 2 * WIDE)
+        add_narrow_rows(adder, t, data, sums);
     else
-        for (ptrdiff_t i = 0; i < n; i++) *(uint64_t *)(sums + i * step) += strip[i];
+        adder->add_columns(t, data, sums);
 }
 
-static void add_innermost(const Addends *a, const char *data, char *sums) {
+/* ---- the walk ---- */
+
+typedef struct {
+    const Addends *a;
+    const Adder *adder;
+    ptrdiff_t size;              /* of an element */
+    int rows, columns;           /* axes of tiles */
+    ptrdiff_t most[MAX_DIMS];    /* of elements along an axis that are taken at a time */
+    ptrdiff_t count[MAX_DIMS];   /* of those that are */
+} Walk;
+
+static void walk(Walk *w, int axis, const char *data, char *sums) {
+    const Addends *a = w->a;
+    if (axis == a->ndim) {
+        const Tile t = {w->count[w->rows], a->stride[w->rows], w->count[w->columns], a->stride[w->columns],
+                        a->result[w->columns]};
+        add_tile(w->adder, w->size, &t, data, sums);
+        return;
+    }
+    const ptrdiff_t n = a->shape[axis], most = w->most[axis];
+    for (ptrdiff_t i = 0; i < n; i += most) {
+        w->count[axis] = min_of(most, n - i);
+        walk(w, axis + 1, data + i * a->stride[axis], sums + i * a->result[axis]);
+    }
+}
+
+static int single_axis(Addends *a) {
+    const int axis = a->ndim++;
+    a->shape[axis] = 1;
+    a->stride[axis] = a->result[axis] = 0;
+    return axis;
+}
+
+static void choose_tiles(Walk *w, Addends *a) {
     const int last = a->ndim - 1;
-    const ptrdiff_t n = a->shape[last], stride = a->stride[last], step = a->result[last];
-    if (!step) {
-        add_run(a, n, data, stride, (uint64_t *)sums);
-        return;
+    w->rows = best_axis(a, 0);
+    w->columns = best_axis(a, 1);
+    if (w->rows == last - 1 && a->result[last] && a->shape[w->rows] >= LONG) w->columns = last;
+    if (w->columns < 0) w->columns = last == 0 ? single_axis(a) : w->rows == last ? last - 1 : last;
+    if (w->rows < 0) w->rows = single_axis(a);   /* each element is a sum of its own */
+    for (int k = 0; k < a->ndim; k++) w->most[k] = 1;
+    const int sides[] = {w->rows, w->columns};
+    for (int k = 0; k < 2; k++) {
+        const ptrdiff_t most = SPAN / (a->stride[sides[k]] | 1) / 4 * 4;
+        w->most[sides[k]] = most ? most : 4;
     }
-    /* The next axis out runs inside each strip, so that the strip's sums stay in the cache. */
-    const ptrdiff_t outer = last ? a->shape[last - 1] : 1, outer_stride = last ? a->stride[last - 1] : 0;
-    const ptrdiff_t outer_step = last ? a->result[last - 1] : 0;
-    for (ptrdiff_t i = 0; i < n; i += STRIP)
-        for (ptrdiff_t k = 0; k < outer; k++)
-            add_strip(a, min_of(STRIP, n - i), data + i * stride + k * outer_stride, stride,
-                      sums + i * step + k * outer_step, step);
+    if (a->stride[w->columns] == w->size) w->most[w->columns] = STRIP;
 }
 
-static void walk(const Addends *a, int axis, const char *data, char *sums) {
-    const int inside = a->result[a->ndim - 1] ? 2 : 1;   /* axes that add_innermost runs over */
-    if (axis >= a->ndim - inside) {
-        add_innermost(a, data, sums);
-        return;
-    }
-    for (ptrdiff_t i = 0; i < a->shape[axis]; i++)
-        walk(a, axis + 1, data + i * a->stride[axis], sums + i * a->result[axis]);
+void sum_integers(Addends *a, char *results) {
+    Walk w;   /* to clear all of it would take as long as a short sum */
+    w.a = a;
+    w.adder = &adders[a->swapped][a->dtype];
+    w.size = (ptrdiff_t)size_of(a->dtype);
+    choose_tiles(&w, a);
+    walk(&w, 0, a->data, results);
 }
-
-void sum_integers(const Addends *a, char *results) { walk(a, 0, a->data, results); }

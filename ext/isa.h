@@ -38,6 +38,7 @@
 #define block_dots JOIN(block_dots, PARLINALG_ISA)
 #define block_sum JOIN(block_sum, PARLINALG_ISA)
 #define sum_integers JOIN(sum_integers, PARLINALG_ISA)
+#define best_axis JOIN(best_axis, PARLINALG_ISA)
 
 /* By accumulator (for BOOL x holds 0 or 255): y[i] += sum_j A[i*lda + j] x[j] by rows, or A[i + j*lda] x[j] by columns,
    which there are not for complex ones; contiguous, aligned, of one dtype. lda counts elements, or parts of complex ones. */
@@ -67,7 +68,11 @@ void block_store(const void *sums, const Matrix *y);
 void block_dots(const Matrix *A, const Matrix *x, const Matrix *y);
 int block_sum(const Addends *a, int dtype, char *results, void *room);
 /* The same of integers, whose axes are in order of stride. */
-void sum_integers(const Addends *a, char *results);
+void sum_integers(Addends *a, char *results);
+
+enum { LONG = 16 };   /* elements of an axis from which on it is worth to go along it */
+/* The innermost of the axes that are kept, or of those that are summed, that is long; if none is, the longest. */
+int best_axis(const Addends *a, int kept);
 
 static inline int is_complex(int dtype) { return dtype >= C64; }
 static inline int complex_of(int dtype) { return dtype - F32 + C64; }

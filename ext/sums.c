@@ -10,7 +10,6 @@ enum {
     STRIP_ROWS = 32,
     MANY = 48,        /* float32 that are worth integers of their own */
     AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
-    LONG = 16,        /* elements of an axis from which on it is worth to go along it */
 };
 
 /* The room of strips. */
@@ -240,8 +239,7 @@ static void walk_kept(Task *t, int k, Group *g, const char *data, const char *we
 
 /* ---- the choice of a walk ---- */
 
-/* The innermost of the axes that are kept, or of those that are summed, that is long; if none is, the longest. */
-static int best_axis(const Addends *a, int kept) {
+int best_axis(const Addends *a, int kept) {
     int best = -1;
     for (int k = a->ndim - 1; k >= 0; k--) {
         if ((a->result[k] != 0) != kept) continue;

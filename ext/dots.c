@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-enum { LONG = 16 };   /* elements of a vector from which on they are converted one after the other, not side by side */
-
 /* Of rows of aligned elements, `step` of them apart, in rows `lda` apart. */
 typedef struct { const void *data; ptrdiff_t lda, step; } Rows;
 typedef void (*dots_fn)(ptrdiff_t m, ptrdiff_t n, Rows a, Rows b, int conjugated, void *sums);

@@ -15,11 +15,12 @@ typedef void (*dots_fn)(ptrdiff_t m, ptrdiff_t n, Rows a, Rows b, int conjugated
         for (ptrdiff_t i = 0; i < m; i++) {                                                                        \
             const T *a = (const T *)A.data + i * A.lda, *b = (const T *)B.data + i * B.lda;                        \
             T s = 0;                                                                                               \
+            WIDE wide = 0;                                                                                         \
             if (are_neighbours)                                                                                    \
                 for (ptrdiff_t j = 0; j < n; j++) s = (T)(s + (WIDE)a[j] * (WIDE)b[j]);                            \
             else                                                                                                   \
-                for (ptrdiff_t j = 0; j < n; j++, a += A.step, b += B.step) s = (T)(s + (WIDE)*a * (WIDE)*b);      \
-            ((T *)sums)[i] = s;                                                                                    \
+                for (ptrdiff_t j = 0; j < n; j++, a += A.step, b += B.step) wide += (WIDE)*a * (WIDE)*b;           \
+            ((T *)sums)[i] = (T)(s + wide);                                                                        \
         }                                                                                                          \
     }
 #define COMPLEX_DOTS(name, T)                                                                                      \

@@ -57,12 +57,12 @@ cdef object total_of_all(const Addends *addends, Py_ssize_t size, int number, in
 cdef object total_and(Addends *addends, int number, initial):
     """The sum of these floats and one more; None if there is something to report."""
     cdef cnp.ndarray result = np.asarray(initial).astype(cnp.PyArray_DescrFromType(number))
-    cdef cnp.ndarray parts = real_view(result, 0) if cnp.PyArray_ISCOMPLEX(result) else result
+    cdef cnp.ndarray parts = result.reshape(1).view(PARTS[part_of(number)])
     cdef cnp.ndarray states = np.zeros((cnp.PyArray_SIZE(parts), FLOAT_DIGITS), np.int64)
     cdef char *digits = cnp.PyArray_BYTES(states)
     cdef Addends one
     describe(&one, parts, F64 if part_of(number) == F64 else F32)
-    if cnp.PyArray_SIZE(parts) == 2:
+    if cnp.PyArray_ISCOMPLEX(result):
         addends.result[addends.ndim - 1] = one.result[0] = cnp.PyArray_STRIDE(states, 0)
     with nogil:
         kernels.sum(addends, STATES, digits, NULL)

@@ -50,6 +50,8 @@ cdef enum:
     MOST_ASKED = 64   # threads, which no host refuses
     FEW_ROWS = 1024
     FEW_COLUMNS = 64
+    FEW_PRODUCTS = 1 << 17
+    MOST_OF_DOTS = 128   # elements of a vector, which `Kernels.dots` has room for
     FEW_FOR_BLAS = 8   # elements of a vector: a call of BLAS for each takes longer
     AUTO = 0
     REPORTING = -2   # by NumPy, as the caller's errstate says
@@ -72,7 +74,7 @@ cdef int sharers = UNKNOWN   # processes that share the affinity mask; 0: each c
 cdef int fixed_limit = 1     # of threads, that does not change while a process runs
 cdef bint has_openmp = bool(openmp_version())
 cdef object silent = None   # a context in which NumPy reports nothing
-cdef object dot_by_numpy = np.vdot, matvec_by_numpy = np.matvec, vecdot_by_numpy = np.vecdot
+cdef object dot_by_numpy = np.vdot, matvec_by_numpy = np.matvec, vecdot_by_numpy = np.vecdot, matmul_by_numpy = np.matmul
 cdef Py_ssize_t LARGE_VECTOR = 3 << 20         # bytes, which BLAS, on one thread, has to read from memory
 cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on threads are worth it
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
@@ -188,9 +190,9 @@ cdef int how_to_compute(int dtype, int kind, Py_ssize_t nbytes) except? UNKNOWN:
     return how
 
 
-cdef int layout_of(cnp.ndarray a, const Matrix *A) noexcept:
+cdef int layout_of(cnp.ndarray a, const Matrix *A, int number) noexcept:
     cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(a)
-    if not cnp.PyArray_ISALIGNED(a) or A.swapped:
+    if not cnp.PyArray_ISALIGNED(a) or A.swapped or native(cnp.PyArray_TYPE(a)) != number:
         return OTHER
     if A.cs == size or A.n == 1:
         return SHORT if A.n <= MOST_OF_SHORT and A.m >= LEAST_MANY else ROWS
@@ -250,8 +252,9 @@ cdef class SmallProducts:
             return None
         if cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1) >= LET_SIGNALS_COME:
             return None   # it is done in parts, so that Ctrl-C is seen in between
-        if are_for_blas(a, x):
-            return cnp.PyArray_MatrixProduct(a, x)   # which begins sooner than ``a @ x``
+        if are_for_blas(a, x):   # the first begins sooner, but copies arrays that BLAS does not take as they lie
+            few = cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1) < FEW_PRODUCTS
+            return cnp.PyArray_MatrixProduct(a, x) if few else call_silently(matmul_by_numpy, a, x, None)
         if dtype_of_number(cnp.PyArray_TYPE(a)) == DTYPES or self.counts.how == BY_NUMPY:
             return None
         cdef cnp.npy_intp[2] shape = [cnp.PyArray_DIM(a, 0), cnp.PyArray_DIM(x, 1)]

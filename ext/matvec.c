@@ -203,7 +203,65 @@ static inline void clear(char *sums, size_t bytes) {
     else memset(sums, 0, bytes);
 }
 
+/* ---- a real matrix by complex vectors ---- */
+
+/* With numbers that are not, the zeros that a complex matrix would have in place of imaginary parts would matter. */
+static int is_finite(const Matrix *x) {
+    const int acc = accumulator(x->dtype);
+    const ptrdiff_t most = elements_in(VECTOR_SEGMENT_BYTES, acc);
+    VectorSegment parts;
+    int bad = 0;
+    for (ptrdiff_t j = 0; j < x->m; j += most) {
+        const ptrdiff_t n = min_of(most, x->m - j);
+        fetch_near(n, x->data + j * x->rs, x->rs, x->dtype, x->swapped, acc, parts.bytes);
+#define CHECK(T) for (ptrdiff_t k = 0; k < 2 * n; k++) bad |= !(((T *)parts.bytes)[k] - ((T *)parts.bytes)[k] == 0)
+        if (acc == C64) CHECK(float); else if (acc == C128) CHECK(double); else CHECK(long double);
+#undef CHECK
+    }
+    return !bad;
+}
+
+static Matrix part_of_complex(const Matrix *a, int imaginary) {
+    Matrix part = *a;
+    part.dtype = real_of(a->dtype);
+    part.data += imaginary ? (ptrdiff_t)size_of(part.dtype) : 0;
+    return part;
+}
+
+static Matrix converted_rows(const Matrix *A, int acc, char *buffer) {
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc);
+    const int by_rows = magnitude(A->cs) <= magnitude(A->rs);
+    const ptrdiff_t lines = by_rows ? A->m : A->n, length = by_rows ? A->n : A->m;
+    const ptrdiff_t line = by_rows ? A->rs : A->cs, stride = by_rows ? A->cs : A->rs;
+    for (ptrdiff_t k = 0; k < lines; k++)
+        fetch(length, A->data + k * line, stride, A->dtype, A->swapped, acc, buffer + k * length * size);
+    return (Matrix){buffer, A->m, A->n, by_rows ? length * size : size, by_rows ? size : length * size, acc, 0, 0};
+}
+
+/* Two real products, of so many rows at a time that they are still in the cache for the second one. */
+static void real_by_complex(const Matrix *A, const Matrix *x, const Matrix *y) {
+    enum { CACHED = 128 << 10, FEWEST = 16 };
+    struct { _Alignas(64) char bytes[CACHED / 4]; } buffer;
+    const int acc = real_of(y->dtype), is_ready = lies_ready(A, acc);
+    const ptrdiff_t room = is_ready ? CACHED : (ptrdiff_t)sizeof buffer.bytes, row = A->n * (ptrdiff_t)size_of(acc) + 1;
+    const int convert = !is_ready && row * FEWEST <= room;
+    const ptrdiff_t most = row * FEWEST <= room ? room / row : FEWEST;
+    for (ptrdiff_t i = 0; i < A->m; i += most) {
+        const ptrdiff_t m = min_of(most, A->m - i);
+        const Matrix lying = part_of(A, i, m, 0, A->n), target = part_of(y, i, m, 0, 1);
+        const Matrix rows = convert ? converted_rows(&lying, acc, buffer.bytes) : lying;
+        for (int k = 0; k < 2; k++) {
+            const Matrix vector = part_of_complex(x, k), sums = part_of_complex(&target, k);
+            block_matvec(&rows, &vector, &sums);
+        }
+    }
+}
+
 void block_matvec(const Matrix *A_, const Matrix *x_, const Matrix *y_) {
+    if (is_complex(x_->dtype) && !is_complex(A_->dtype) && !x_->conjugated && is_finite(x_)) {
+        real_by_complex(A_, x_, y_);
+        return;
+    }
     const int loop = y_->dtype, acc = accumulator(loop);
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
     if (is_plain(A_, x_, y_, acc, size)) {

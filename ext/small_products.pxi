@@ -44,7 +44,7 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, dtype, backend, workers, 
     if how == AUTO:
         for k in range(ndim):
             size *= shape[k]
-        how = how_to_compute(dtype_of_number(number), layout_of(a, &A), A.m * A.n * size)
+        how = how_to_compute(dtype_of_number(number), layout_of(a, &A, number), A.m * A.n * size)
     if how == BY_NUMPY and ndim and A.m == 1:
         how = 1   # rather than to call BLAS for each vector
     if how < 0 and (native(cnp.PyArray_TYPE(a)) != number or not cnp.PyArray_ISBEHAVED_RO(a)):
@@ -229,11 +229,45 @@ cdef object dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
         a, b = b, a
     if cnp.PyArray_NDIM(a) == 1:   # the others are rows of a matrix
         return product(b, PyArray_Conjugate(a, NULL) if cnp.PyArray_ISCOMPLEX(a) else a, None, None, backend, workers)
+    y = short_dots(a, b, backend, workers)
+    if y is not None:
+        return y
     if cnp.PyArray_DIM(b, cnp.PyArray_NDIM(b) - 1) > FEW_FOR_BLAS and cnp.PyArray_NBYTES(b) < LARGE_VECTOR:
         if cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b) and are_for_blas(a, b) and asked(backend, workers) == AUTO:
             return call_silently(vecdot_by_numpy, a, b, None)   # which calls BLAS for each of them
     results = product(b[..., None, :], a, None, None, backend, workers, cnp.PyArray_ISCOMPLEX(a))
     return None if results is None else results[..., 0][()]
+
+
+cdef object short_dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
+    """The dot products of few, and short, vectors, or of rows of matrices of these; or None."""
+    cdef int number
+    if cnp.PyArray_NDIM(a) > 2 or cnp.PyArray_NDIM(b) > 2 or cnp.PyArray_SIZE(a) + cnp.PyArray_SIZE(b) > LET_OTHERS_RUN:
+        return None
+    cdef Matrix x = rows_of(a), A = rows_of(b), y
+    if A.dtype == DTYPES or x.dtype == DTYPES or x.n != A.n or (x.m != A.m and x.m != 1 and A.m != 1):
+        return None
+    if A.n > (FEW_FOR_BLAS if are_for_blas(a, b) else MOST_OF_DOTS) or asked(backend, workers) in (UNKNOWN, REPORTING):
+        return None
+    number = number_of_product(a, b)
+    cdef cnp.npy_intp m = max(x.m, A.m) if min(x.m, A.m) else 0
+    if m != x.m:
+        x.m, x.rs = m, 0
+    if m != A.m:
+        A.m, A.rs = m, 0
+    cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &m, number)
+    y = matrix_of(result, True)
+    x.conjugated = cnp.PyArray_ISCOMPLEX(a)
+    kernels.dots(&A, &x, &y)
+    return result
+
+
+cdef Matrix rows_of(cnp.ndarray a) noexcept:
+    """A matrix, or a vector as one of one row."""
+    cdef Matrix A = matrix_of(a, cnp.PyArray_NDIM(a) == 1)
+    if cnp.PyArray_NDIM(a) == 1:
+        A.n, A.cs, A.m, A.rs = A.m, A.rs, 1, 0
+    return A
 
 
 cdef void conjugate(int dtype, Py_ssize_t parts, const char *x, double *y) noexcept:

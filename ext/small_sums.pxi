@@ -205,6 +205,12 @@ cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
     return masked
 
 
+cdef bint add_up_as_integers(int number, dtype) except -1:
+    """Whether the sum of these integers, cast to this dtype, is that of integers that are all cast to it."""
+    cdef int given = dtype_of_number(number), wanted = dtype_of_number(number_named(dtype))
+    return (wanted == F64 and given <= U32) or (wanted == F32 and given <= U16)
+
+
 cdef bint is_as_wide(int wanted, int given) noexcept:
     """Whether this dtype holds all floats, or all complex numbers, of the other."""
     return F16 <= given <= wanted <= F64 or C64 <= given <= wanted <= C128
@@ -223,6 +229,9 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
     cdef Axes summed
     if dtype_of_number(number) in (DTYPES, LONGDOUBLE, CLONGDOUBLE) or not find_axes(axis, cnp.PyArray_NDIM(a), &summed):
         return None
+    if dtype is not None and out is None and initial is zero and add_up_as_integers(number, dtype):
+        s = plain_sum(a, axis, None, None, keepdims, initial, where, backend, workers)
+        return None if s is None else s.astype(cnp.PyArray_DescrFromType(number_named(dtype)))
     number = number_of_sum(number)
     if dtype is None and type(out) is cnp.ndarray and is_as_wide(dtype_of_number(cnp.PyArray_TYPE(out)), dtype_of_number(number)):
         number = cnp.PyArray_TYPE(out)

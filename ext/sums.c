@@ -197,9 +197,15 @@ static void begin_strips(Task *t) {
 
 static void deliver_lanes(Task *t, Group *g, ptrdiff_t n, char *results) {
     const ptrdiff_t step = t->a.result[t->inner];
-    const int are_neighbours = t->dtype != STATES && step == (ptrdiff_t)size_of(t->dtype);
-    if (are_neighbours && round_lanes(g, n, t->dtype, results)) return;
-    for (int j = 0; j < n; j++) deliver(t, g, j, results + j * step);
+    double rounded[LANES];
+    if (t->dtype == STATES || !round_lanes(g, n, t->dtype, rounded)) {
+        for (int j = 0; j < n; j++) deliver(t, g, j, results + j * step);
+        return;
+    }
+    const size_t size = size_of(t->dtype);
+    if (step == (ptrdiff_t)size) memcpy(results, rounded, (size_t)n * size);
+    else if (size == sizeof(double)) for (int j = 0; j < n; j++) memcpy(results + j * step, rounded + j, sizeof(double));
+    else for (int j = 0; j < n; j++) memcpy(results + j * step, (float *)rounded + j, sizeof(float));
 }
 
 static void sum_strips(Task *t, const char *data, const char *weights, char *results) {

@@ -109,7 +109,7 @@ def matvec(
     if there:
         product: Array = multiply_there("matvec", plan, A, x, backend, workers, out=out)
         return product
-    choice = engage("matvec", plan, backend, workers, (A.dtype, x.dtype), layout=layout_of(A))
+    choice = engage("matvec", plan, backend, workers, (A.dtype, x.dtype), layout=layout_of(A, plan.dtype))
     if out is None:
         out = np.empty(plan.shape, plan.dtype)
         _multiply(plan, choice, A, x, out)
@@ -191,7 +191,7 @@ def vecmat(
     if there:
         product: Array = multiply_there("vecmat", plan, A, x, backend, workers, out=out)
         return product
-    choice = engage("vecmat", plan, backend, workers, (x.dtype, A.dtype), layout=layout_of(A.mT))
+    choice = engage("vecmat", plan, backend, workers, (x.dtype, A.dtype), layout=layout_of(A.mT, plan.dtype))
     given = np.empty(plan.shape, plan.dtype) if out is None else out
     return _multiply_into("vecmat", plan, choice, A.mT, _conjugate(x), given)
 

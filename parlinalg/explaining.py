@@ -67,7 +67,7 @@ def explain(
     A = as_operand("matvec", "A", A)
     x = as_operand("matvec", "x", x)
     plan = plan_matvec(A.shape, A.dtype, x.shape, x.dtype)
-    layout = layout_of(A)
+    layout = layout_of(A, plan.dtype)
     choice = choose(plan, backend, workers, layout)
     kind, nbytes = kind_of_plan(plan, layout), plan.elements * plan.itemsize
     predicted = current_model().predict(kind, nbytes)

@@ -180,13 +180,14 @@ def kind_of(operation: str, dtype: np.dtype, layout: str) -> str:
     return f"{operation} {dtype.name} {layout}"
 
 
-def layout_of(a: Any) -> str:
+def layout_of(a: Any, dtype: Any) -> str:
     """Along which axis the elements of a matrix follow each other: "rows", "columns", or "other": neither.
 
+    "other" also, if they are not of the `dtype` to compute in, which NumPy would cast them to first.
     "short": the rows, or columns, are so short and many that BLAS is slow.
     """
     strides: Sequence[int] = a.strides[-2:]
-    if not (a.flags.aligned and a.dtype.isnative):
+    if not (a.flags.aligned and a.dtype.isnative and a.dtype == dtype):
         return "other"
     if a.ndim < 2:
         return "rows"

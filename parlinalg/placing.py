@@ -135,7 +135,7 @@ def operator(
     as_operand("operator", "A", matrix, there=True)
     exact = wants_exact(exact)
     plan = _plan("operator", "A", matrix, exact)
-    layout = "rows" if is_there(matrix) else layout_of(matrix)
+    layout = "rows" if is_there(matrix) else layout_of(matrix, matrix.dtype)
     choice = engage("operator", plan, backend, workers, (matrix.dtype,), layout=layout, stays=True)
     account = Account(matrix, choice, exact, lambda: choice.backend.place(matrix, choice.workers))
     return Operator(account, (matrix.shape[0], matrix.shape[1]), matrix.dtype.newbyteorder("="))

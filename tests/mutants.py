@@ -186,6 +186,13 @@ MUTANTS = (
     Mutant("lanes: rounded twice", "ext/groups.c", "uint64_t most = 1ull << 53", "uint64_t most = 1ull << 58"),
     Mutant("lanes: overflow not reported", "ext/groups.c", "return !any((Words)(wide - wide != 0.0));", "return 1;"),
     Mutant("lanes: units that are no normal numbers", "ext/groups.c", " | small >> 63)", ")"),
+    Mutant("real by complex: infinities as if they were finite", "ext/matvec.c", " && is_finite(x_)", ""),
+    Mutant(
+        "real by complex: real parts twice",
+        "ext/matvec.c",
+        "vector = part_of_complex(x, k)",
+        "vector = part_of_complex(x, 0)",
+    ),
     Mutant("dots: not conjugated", "ext/dots.c", "conjugated ? -1 : 1", "1"),
     Mutant("dots: beyond the inner axis", "ext/parallel.c", "count = end - b < inner - b % inner", "count = 1"),
     Mutant("batch: axes merged that lie apart", "ext/parallel.c", " || !axes_are_one(p, p->x_stride, k)", ""),

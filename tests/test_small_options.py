@@ -191,3 +191,28 @@ def test_dots_of_complex_numbers_however_they_lie(dtype: str, n: int, instructio
             exact = (u.conj() * v).sum(axis=-1)  # of integers
             for options in OPTIONS:
                 assert np.array_equal(vecdot(u, v, **options), exact), options
+
+
+@pytest.mark.parametrize("dtypes", ["?F", "bF", ">hF", "eF", "fF", "iD", "qD", "dD", ">fD", "gG"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (40, 70), (7, 5000), (5000, 7), (300, 300)])
+def test_real_matrices_by_complex_vectors(dtypes: str, shape: tuple[int, int], instruction_set: str) -> None:
+    rng = np.random.default_rng(shape)
+    real = np.dtype(dtypes[:-1])
+    x = (rng.integers(-9, 10, (2, shape[1])).T @ [1, 1j]).astype(dtypes[-1])
+    wide = rng.integers(0, 4, (2 * shape[0], 2 * shape[1])).astype(real)
+    for A in (wide[: shape[0], : shape[1]], wide[::2, ::2], wide[::-2, 1::2], np.asfortranarray(wide[1::2, ::-2])):
+        expected = A.astype(x.dtype) @ x  # sums of small integers
+        for vector in (x, x[::-1].copy()[::-1], x.astype(x.dtype.newbyteorder())):
+            for options in OPTIONS:
+                assert np.array_equal(matvec(A, vector, **options), expected), options
+
+
+def test_numbers_that_are_not_finite_by_real_ones() -> None:
+    with np.errstate(all="ignore"):
+        for special in (np.inf, complex(1, np.inf), complex(np.nan, 2), -np.inf * 1j):
+            for A in (np.eye(3), np.ones((3, 3), np.int8), np.diag([np.inf, 1, 1])):
+                x = np.array([1 + 1j, special, 3])
+                expected = np.array([np.prod([row.astype(complex), x], axis=0).sum() for row in A])
+                y = matvec(A, x)
+                assert np.array_equal(np.isfinite(y), np.isfinite(expected))
+                assert np.array_equal(np.isnan(y), np.isnan(expected))

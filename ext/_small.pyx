@@ -44,7 +44,7 @@ cnp.import_array()
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
 cdef enum:
     ROWS, COLUMNS, OTHER, SHORT, SUMS, OTHER_SUMS, KINDS   # products of matrices that lie so, and sums
-    MOST_OF_SHORT = 32, LEAST_MANY = 64   # as `layout_of` in model.py
+    MOST_OF_SHORT = 32, LEAST_MANY = 64, MOST_OF_FEW = 4   # as `layout_of` in model.py
     MOST_STEPS = 24
     ALWAYS_SERIAL = 32768   # bytes of a matrix
     MOST_ASKED = 64   # threads, which no host refuses
@@ -74,7 +74,8 @@ cdef int sharers = UNKNOWN   # processes that share the affinity mask; 0: each c
 cdef int fixed_limit = 1     # of threads, that does not change while a process runs
 cdef bint has_openmp = bool(openmp_version())
 cdef object silent = None   # a context in which NumPy reports nothing
-cdef object dot_by_numpy = np.vdot, matvec_by_numpy = np.matvec, vecdot_by_numpy = np.vecdot, matmul_by_numpy = np.matmul
+cdef object dot_by_numpy = np.vdot, matvec_by_numpy = np.matvec
+cdef object vecdot_by_numpy = np.vecdot, matmul_by_numpy = np.matmul
 cdef Py_ssize_t LARGE_VECTOR = 3 << 20         # bytes, which BLAS, on one thread, has to read from memory
 cdef Py_ssize_t MOST_OF_SERIAL_DOTS = 1 << 18  # bytes, from which on threads are worth it
 cdef object chosen = None   # the context variable of set_backend, and its value where that was not called
@@ -197,7 +198,8 @@ cdef int layout_of(cnp.ndarray a, const Matrix *A, int number) noexcept:
     if A.cs == size or A.n == 1:
         return SHORT if A.n <= MOST_OF_SHORT and A.m >= LEAST_MANY else ROWS
     if A.rs == size:
-        return SHORT if A.m <= MOST_OF_SHORT and A.n >= LEAST_MANY else COLUMNS
+        few = MOST_OF_FEW if native(number) in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE) else 0
+        return SHORT if few < A.m <= MOST_OF_SHORT and A.n >= LEAST_MANY else COLUMNS
     return OTHER
 
 
@@ -259,7 +261,7 @@ cdef class SmallProducts:
             return None
         cdef cnp.npy_intp[2] shape = [cnp.PyArray_DIM(a, 0), cnp.PyArray_DIM(x, 1)]
         cdef cnp.ndarray results = cnp.PyArray_SimpleNew(2, shape, native(cnp.PyArray_TYPE(a)))
-        if shape[0] < shape[1]:   # the vectors are the rows of a, or the columns of x: the longer matrix is in one piece
+        if shape[0] < shape[1]:   # rows of a, or columns of x, are the vectors: the longer matrix is in one piece
             multiply_by_threads(x.T, a, results, self.counts.how)
         else:
             multiply_by_threads(a, x.T, results.T, self.counts.how)

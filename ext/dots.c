@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { FEW = 8 };   /* elements of a row that are not worth a loop of vectors */
+
 /* Of rows of aligned elements, `step` of them apart, in rows `lda` apart. */
 typedef struct { const void *data; ptrdiff_t lda, step; } Rows;
 typedef void (*dots_fn)(ptrdiff_t m, ptrdiff_t n, Rows a, Rows b, int conjugated, void *sums);
@@ -11,7 +13,7 @@ typedef void (*dots_fn)(ptrdiff_t m, ptrdiff_t n, Rows a, Rows b, int conjugated
 #define DOTS(name, T, WIDE)                                                                                        \
     static void name(ptrdiff_t m, ptrdiff_t n, Rows A, Rows B, int conjugated, void *sums) {                       \
         (void)conjugated;                                                                                          \
-        const int are_neighbours = A.step == 1 && B.step == 1;                                                     \
+        const int are_neighbours = A.step == 1 && B.step == 1 && n >= FEW;                                         \
         for (ptrdiff_t i = 0; i < m; i++) {                                                                        \
             const T *a = (const T *)A.data + i * A.lda, *b = (const T *)B.data + i * B.lda;                        \
             T s = 0;                                                                                               \

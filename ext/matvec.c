@@ -8,6 +8,7 @@ enum {
     SEGMENT_BYTES = 4096, /* converted elements of one row or column */
     VECTOR_SEGMENT_BYTES = 16384, /* converted elements of x */
     BOOL_SEGMENT = 4096,          /* of a bool x: after each it is seen whether all is true already */
+    NARROW = 4,           /* strided columns that are faster one after the other than rows of so few elements */
     FEW = 64,             /* elements of a row, or a column, that are not worth a conversion of their own */
 };
 
@@ -141,9 +142,10 @@ static ptrdiff_t magnitude(ptrdiff_t a) { return a < 0 ? -a : a; }
 static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
     const ptrdiff_t element = (ptrdiff_t)size_of(A->dtype);
-    const int row_major = A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
+    int row_major = A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
     const int x_lies_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
     block_fn add_block = block_for(A, acc, row_major, (row_major ? A->cs : A->rs) == element);
+    if (add_block == strided_block && A->n <= NARROW && A->m >= FEW && !is_complex(acc)) row_major = 0;
     if (x->conjugated && x_lies_ready && row_major && add_block == ready_block) add_block = by_conjugating_rows;
     const int x_ready = x_lies_ready && (!x->conjugated || add_block == by_conjugating_rows);
     const int whole = x_ready && (row_major || !is_complex(acc) || add_block == strided_block);

@@ -74,32 +74,38 @@ static Matrix rows_of(const Matrix *a, const Product *p, const ptrdiff_t *stride
     return rows;
 }
 
-static void dots_part(const Kernels *k, const Product *p, ptrdiff_t first, ptrdiff_t end) {
+/* Of the rows with this number of all matrices. */
+static void dots_part(const Kernels *k, const Product *p, ptrdiff_t row, ptrdiff_t first, ptrdiff_t end) {
     const ptrdiff_t inner = p->shape[p->ndim - 1];
     Matrix vector = p->x;
     vector.n = p->x.m;
     vector.cs = p->x.rs;
+    Matrix rows = p->A, sums = p->y;
+    rows.data += row * rows.rs;
+    sums.data += row * sums.rs;
     for (ptrdiff_t b = first, count; b < end; b += count) {
         count = end - b < inner - b % inner ? end - b : inner - b % inner;
-        const Matrix A = rows_of(&p->A, p, p->A_stride, b, count), x = rows_of(&vector, p, p->x_stride, b, count);
-        const Matrix y = rows_of(&p->y, p, p->y_stride, b, count);
+        const Matrix A = rows_of(&rows, p, p->A_stride, b, count), x = rows_of(&vector, p, p->x_stride, b, count);
+        const Matrix y = rows_of(&sums, p, p->y_stride, b, count);
         k->dots(&A, &x, &y);
     }
 }
 
-/* Long vectors have a faster kernel where elements are neighbours. */
+/* Whether rows of many matrices are done together. Long ones have a faster kernel where elements are neighbours. */
 static int are_short_dots(const Product *p) {
-    enum { MANY = 8, LONG = 8 };
+    enum { MANY = 8, LONG = 8, FEW_ROWS = 4, FEW_COLUMNS = 8 };
     const ptrdiff_t size = (ptrdiff_t)size_of(p->A.dtype), most = DOTS_BYTES / (ptrdiff_t)size_of(accumulator(p->y.dtype));
     const int are_neighbours = p->A.cs == size && p->x.rs == (ptrdiff_t)size_of(p->x.dtype);
-    if (p->A.m != 1 || p->ndim == 0 || p->shape[p->ndim - 1] < MANY) return 0;
+    if (p->ndim == 0 || p->shape[p->ndim - 1] < MANY) return 0;
+    if (p->A.m != 1) return p->A.m <= FEW_ROWS && p->A.n <= FEW_COLUMNS;
     return p->A.n <= (are_neighbours ? most / LONG : most);
 }
 
 static void product_part(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, char *sums) {
     const ptrdiff_t first = split == SPLIT_BATCH ? lo : 0, end = split == SPLIT_BATCH ? hi : p->batch;
     if (split != SPLIT_COLUMNS && are_short_dots(p)) {
-        dots_part(k, p, first, end);
+        const ptrdiff_t first_row = split == SPLIT_ROWS ? lo : 0, end_row = split == SPLIT_ROWS ? hi : p->A.m;
+        for (ptrdiff_t i = first_row; i < end_row; i++) dots_part(k, p, i, first, end);
         return;
     }
     Matrix all_A = p->A, all_x = p->x, all_y = p->y;

@@ -45,8 +45,8 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, dtype, backend, workers, 
         for k in range(ndim):
             size *= shape[k]
         how = how_to_compute(dtype_of_number(number), layout_of(a, &A, number), A.m * A.n * size)
-    if how == BY_NUMPY and ndim and A.m == 1:
-        how = 1   # rather than to call BLAS for each vector
+    if how == BY_NUMPY and ndim and (A.m == 1 or A.m * A.n <= FEW_FOR_BLAS * FEW_FOR_BLAS / 2):
+        how = 1   # rather than to call BLAS for each of them
     if how < 0 and (native(cnp.PyArray_TYPE(a)) != number or not cnp.PyArray_ISBEHAVED_RO(a)):
         return None   # since NumPy would copy all of it
     if how == UNKNOWN:
@@ -108,7 +108,7 @@ cdef int native(int number) noexcept:
 
 
 cdef int number_named(dtype):
-    """The number of the dtype that a caller named, in native byte order; -1 for none, of which the general way says so."""
+    """The number of the dtype that a caller named, in native byte order; -1 for none, which the general way says."""
     try:
         return native(np.dtype(dtype).num)
     except (TypeError, ValueError, SyntaxError):

@@ -186,7 +186,7 @@ cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
     if dtype is not None:
         number[0] = number_named(dtype)
         wanted = dtype_of_number(number[0])
-        if (given < F16 and wanted in (F32, F64)) or (given == F64 and wanted == F32) or (given == C128 and wanted == C64):
+        if is_cast_first(wanted, given):
             addend = cnp.PyArray_DescrFromType(number[0])
         elif not (given < F16 and wanted in (I64, U64)) and not is_as_wide(wanted, given):
             return None   # other casts change more than the last bits
@@ -211,6 +211,13 @@ cdef bint add_up_as_integers(int number, dtype) except -1:
     return (wanted == F64 and given <= U32) or (wanted == F32 and given <= U16)
 
 
+cdef bint is_cast_first(int wanted, int given) noexcept:
+    """Whether elements are cast to these floats here, although these cannot hold all of them."""
+    if given < F16:
+        return wanted in (F32, F64)
+    return (given == F64 and wanted == F32) or (given == C128 and wanted == C64)
+
+
 cdef bint is_as_wide(int wanted, int given) noexcept:
     """Whether this dtype holds all floats, or all complex numbers, of the other."""
     return F16 <= given <= wanted <= F64 or C64 <= given <= wanted <= C128
@@ -227,14 +234,17 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
     """The sum of an array, or None where the general way must be taken."""
     cdef int number = cnp.PyArray_TYPE(a)
     cdef Axes summed
-    if dtype_of_number(number) in (DTYPES, LONGDOUBLE, CLONGDOUBLE) or not find_axes(axis, cnp.PyArray_NDIM(a), &summed):
+    if dtype_of_number(number) in (DTYPES, LONGDOUBLE, CLONGDOUBLE):
+        return None
+    if not find_axes(axis, cnp.PyArray_NDIM(a), &summed):
         return None
     if dtype is not None and out is None and initial is zero and add_up_as_integers(number, dtype):
         s = plain_sum(a, axis, None, None, keepdims, initial, where, backend, workers)
         return None if s is None else s.astype(cnp.PyArray_DescrFromType(number_named(dtype)))
     number = number_of_sum(number)
-    if dtype is None and type(out) is cnp.ndarray and is_as_wide(dtype_of_number(cnp.PyArray_TYPE(out)), dtype_of_number(number)):
-        number = cnp.PyArray_TYPE(out)
+    if dtype is None and type(out) is cnp.ndarray:
+        if is_as_wide(dtype_of_number(cnp.PyArray_TYPE(out)), dtype_of_number(number)):
+            number = cnp.PyArray_TYPE(out)   # it is rounded once, to that
     if dtype is not None or where is not True:
         a = as_it_is_added(a, dtype, where, &number)
         if a is None:

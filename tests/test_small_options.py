@@ -88,8 +88,8 @@ def test_dot_products_of_many_vectors(dtype: np.dtype, n: int, instruction_set: 
     pairs = ((a, b), (a[:, ::-1, ::-1], b), (a[..., ::-1], b[::-1]), (a[:, ::2], b[:, ::-2]), (a[0], b), (wide, b))
     for x, y in (*pairs, (apart, b[:1])):
         expected = (x.conj() * y).sum(-1, dtype=np.result_type(x, y)) if dtype.kind != "b" else (x & y).any(-1)
-        for options in ({}, {"backend": "openmp", "workers": 2}):
-            assert np.array_equal(vecdot(x, y, **options), expected)
+        for options in OPTIONS:
+            assert np.array_equal(vecdot(x, y, **options), expected), options
 
 
 @pytest.mark.parametrize("dtype", PRODUCT_DTYPES, ids=str)
@@ -216,3 +216,15 @@ def test_numbers_that_are_not_finite_by_real_ones() -> None:
                 y = matvec(A, x)
                 assert np.array_equal(np.isfinite(y), np.isfinite(expected))
                 assert np.array_equal(np.isnan(y), np.isnan(expected))
+
+
+@pytest.mark.parametrize("dtype", PRODUCT_DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(2, 1), (3, 3), (4, 8), (5, 3)])
+def test_many_small_matrices(dtype: np.dtype, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape)
+    A, x = rng.integers(0, 4, (2, 300, *shape)).astype(dtype), rng.integers(0, 4, (2, 300, shape[1])).astype(dtype)
+    for matrices, vectors in ((A, x), (A[:, ::-2], x[:, ::2]), (A[0], x), (A[..., ::-1], x), (A, x[:, :1])):
+        terms = matrices * vectors[..., np.newaxis, :]
+        expected = terms.any(-1) if dtype.kind == "b" else terms.sum(-1, dtype=dtype)
+        for options in OPTIONS:
+            assert np.array_equal(matvec(matrices, vectors, **options), expected), options

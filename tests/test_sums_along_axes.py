@@ -66,7 +66,7 @@ def test_columns_are_rounded_once(kind: str, rows: int, instruction_set: str) ->
 @pytest.mark.parametrize("rows", ROWS)
 def test_columns_of_float32(kind: str, rows: int, instruction_set: str) -> None:
     with np.errstate(over="ignore", under="ignore"):
-        a = np.clip(columns_of(kind, rows).astype(np.float32), -1e30, 1e30)
+        a: np.ndarray = np.clip(columns_of(kind, rows).astype(np.float32), -1e30, 1e30)
     require_same_bits(psum(a, 0, dtype=float), exact_sums(a, np.dtype(float)), kind)
     singles = [np.float32(psum(column)) for column in a.T]
     require_same_bits(psum(a, 0), np.array(singles), kind)

@@ -80,6 +80,18 @@ static inline const char *weights_of(const Rows *rows, ptrdiff_t i) {
 
 static inline int is_double_product(const Form *f) { return f->weighted && f->type == F64; }
 
+/* Sums as numbers of this dtype, float32 or float64, side by side; 0 where one of them overflows. */
+static inline int write_lanes(Doubles sums, int dtype, void *out) {
+    if (dtype == F64) {
+        memcpy(out, &sums, sizeof sums);
+        return 1;
+    }
+    const Floats narrower = __builtin_convertvector(sums, Floats);
+    const Doubles wide = __builtin_convertvector(narrower, Doubles);
+    memcpy(out, &narrower, sizeof narrower);
+    return !any((Words)(wide - wide != 0.0));
+}
+
 /* Adds the rows to the sums of a group that has windows, and returns 1, if they fit into these; otherwise 0. */
 int fold_rows(const Form *form, const Rows *rows, Group *g);
 
@@ -105,8 +117,8 @@ static inline void clear_singles(SingleWindow *w) {
 static inline int is_empty(const Group *g) { return !g->chains && !g->spilled; }
 /* Rounds what belongs to tally t; see round_state. */
 int round_tally(Group *g, int t, int dtype, void *out);
-/* The same of the first n lanes, each of a tally of its own, side by side; or 0, where they must go one by one. */
-int round_lanes(const Group *g, ptrdiff_t n, int dtype, void *out);
+/* The same of all lanes, each of a tally of its own, side by side; or 0, where they must go one by one. */
+int round_lanes(const Group *g, int dtype, void *out);
 /* Kernels.check */
 int check_folds(void);
 

@@ -244,7 +244,7 @@ static Doubles units_of(const Group *g, int k) {
 }
 
 /* Of one fold, or two, by one addition of two float64, as in `round_sums`. */
-int round_lanes(const Group *g, ptrdiff_t n, int dtype, void *out) {
+int round_lanes(const Group *g, int dtype, void *out) {
     typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
     const uint64_t most = 1ull << 53;
     if (g->spilled || (g->folds == 2 ? dtype != F64 : g->folds != 1 || (dtype != F64 && dtype != F32))) return 0;
@@ -253,14 +253,7 @@ int round_lanes(const Group *g, ptrdiff_t n, int dtype, void *out) {
     if (any((first + most) >> 54 | (second + most) >> 54 | small >> 63)) return 0;
     Doubles sums = __builtin_convertvector((Integers)first, Doubles) * units_of(g, 0);
     if (g->folds == 2) sums += __builtin_convertvector((Integers)second, Doubles) * units_of(g, 1);
-    if (dtype == F64) {
-        memcpy(out, &sums, (size_t)n * sizeof(double));
-        return 1;
-    }
-    const Floats narrower = __builtin_convertvector(sums, Floats);
-    const Doubles wide = __builtin_convertvector(narrower, Doubles);
-    memcpy(out, &narrower, (size_t)n * sizeof(float));
-    return !any((Words)(wide - wide != 0.0));   /* infinite */
+    return write_lanes(sums, dtype, out);
 }
 
 int round_tally(Group *g, int t, int dtype, void *out) {

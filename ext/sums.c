@@ -1,5 +1,6 @@
 /* Exact sums over some axes of an array (docs: exact sums). */
 #include "axes.h"
+#include "brief.h"
 #include "environment.h"
 #include "folds.h"
 
@@ -8,6 +9,7 @@ enum {
     BLOCK = 256,      /* rows of a run that are folded, and if need be folded again, at a time */
     STRIP = 256,      /* neighbouring sums worked on at a time */
     STRIP_ROWS = 32,
+    BRIEF = 8,        /* rows for which it is not worth to choose windows */
     MANY = 48,        /* float32 that are worth integers of their own */
     AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
 };
@@ -195,17 +197,45 @@ static void begin_strips(Task *t) {
     }
 }
 
-static void deliver_lanes(Task *t, Group *g, ptrdiff_t n, char *results) {
+static void store_lanes(const Task *t, const double *rounded, ptrdiff_t n, char *results) {
     const ptrdiff_t step = t->a.result[t->inner];
-    double rounded[LANES];
-    if (t->dtype == STATES || !round_lanes(g, n, t->dtype, rounded)) {
-        for (int j = 0; j < n; j++) deliver(t, g, j, results + j * step);
-        return;
-    }
     const size_t size = size_of(t->dtype);
     if (step == (ptrdiff_t)size) memcpy(results, rounded, (size_t)n * size);
     else if (size == sizeof(double)) for (int j = 0; j < n; j++) memcpy(results + j * step, rounded + j, sizeof(double));
-    else for (int j = 0; j < n; j++) memcpy(results + j * step, (float *)rounded + j, sizeof(float));
+    else for (int j = 0; j < n; j++) memcpy(results + j * step, (const float *)rounded + j, sizeof(float));
+}
+
+static void deliver_lanes(Task *t, Group *g, ptrdiff_t n, char *results) {
+    double rounded[LANES];
+    if (t->dtype != STATES && round_lanes(g, t->dtype, rounded)) store_lanes(t, rounded, n, results);
+    else for (int j = 0; j < n; j++) deliver(t, g, j, results + j * t->a.result[t->inner]);
+}
+
+static int sum_strip_briefly(Task *t, ptrdiff_t columns, const char *data, char *results) {
+    const Addends *a = &t->a;
+    const ptrdiff_t whole = (columns + LANES - 1) / LANES * LANES, size = t->size;
+    ptrdiff_t stride = a->stride[t->rows];
+    if (!t->ready || whole > columns) {
+        char *row = t->strips->tile;
+        for (ptrdiff_t i = 0; i < a->shape[t->rows]; i++, row += whole * size) {
+            fetch(columns, data + i * stride, a->stride[t->inner], a->dtype, a->swapped, t->form.type, row);
+            memset(row + columns * size, 0, (size_t)((whole - columns) * size));
+        }
+        data = t->strips->tile;
+        stride = whole * size;
+    }
+    double rounded[LANES];
+    for (ptrdiff_t j = 0; j < columns; j += LANES) {
+        const Rows rows = {data + j * size, NULL, stride, 0, a->shape[t->rows], 0, NULL, NULL};
+        if (!(t->form.type == F32 ? round_floats : round_doubles)(&rows, t->dtype, rounded)) return 0;
+        store_lanes(t, rounded, min_of(LANES, columns - j), results + j * a->result[t->inner]);
+    }
+    return 1;
+}
+
+static int is_brief(const Task *t) {
+    const int writes_floats = t->dtype == F32 || t->dtype == F64;
+    return trusted && writes_floats && !t->summeds && !t->form.weighted && t->a.shape[t->rows] <= BRIEF;
 }
 
 static void sum_strips(Task *t, const char *data, const char *weights, char *results) {
@@ -213,7 +243,9 @@ static void sum_strips(Task *t, const char *data, const char *weights, char *res
     const ptrdiff_t n = a->shape[t->inner];
     for (ptrdiff_t i = 0; i < n; i += STRIP) {
         const ptrdiff_t columns = min_of(STRIP, n - i);
-        walk_summed(t, 0, NULL, columns, data + i * a->stride[t->inner], weights);
+        const char *strip = data + i * a->stride[t->inner];
+        if (is_brief(t) && sum_strip_briefly(t, columns, strip, results + i * a->result[t->inner])) continue;
+        walk_summed(t, 0, NULL, columns, strip, weights);
         Group *g = t->strips->group;
         for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {
             deliver_lanes(t, g, min_of(LANES, columns - j), results + (i + j) * a->result[t->inner]);

@@ -75,6 +75,22 @@ def test_columns_of_float32(kind: str, rows: int, instruction_set: str) -> None:
         require_same_bits(psum(halves, 0), np.array([psum(column) for column in halves.T]), kind)
 
 
+@pytest.mark.parametrize("rows", [2, 3, 8, 9, 40])
+def test_float64_are_rounded_once_to_float32(rows: int, instruction_set: str) -> None:
+    a = np.zeros((rows, COLUMNS))
+    a[0] = 1 + 2.0**-24  # halfway between two float32
+    a[-1, ::3], a[-1, 1::3] = 2.0**-80, -(2.0**-80)
+    out = np.empty(COLUMNS, np.float32)
+    psum(a, 0, out=out)
+    assert (out[::3] == 1 + 2.0**-23).all()
+    assert (out[1::3] == 1).all()
+    assert (out[2::3] == 1).all()
+    singles = a.astype(np.float32)
+    singles[0], singles[-1] = 1, 2.0**-24 * np.sign(a[-1]) + np.where(a[-1] > 0, 2.0**-40, 0)
+    expected = [np.float32(math.fsum(column)) for column in singles.astype(float).T]
+    require_same_bits(psum(singles, 0), np.array(expected))
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("column", [0, 7, COLUMNS - 1])
 def test_a_column_that_is_special_changes_no_other(dtype: str, column: int, instruction_set: str) -> None:

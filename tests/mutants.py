@@ -183,7 +183,7 @@ MUTANTS = (
     ),
     Mutant("short cut: float64 not cast to float32", "ext/small_sums.pxi", "(given == F64 and wanted == F32) or ", ""),
     Mutant("short cut: axes twice", "ext/small_sums.pxi", "if summed[0] & bit:", "if False:"),
-    Mutant("lanes: rounded twice", "ext/groups.c", "uint64_t most = 1ull << 53", "uint64_t most = 1ull << 58"),
+    Mutant("lanes: rounded twice", "ext/groups.c", "any((first + most) >> 54 | ", "any("),
     Mutant("lanes: overflow not reported", "ext/folds.h", "return !any((Words)(wide - wide != 0.0));", "return 1;"),
     Mutant("few rows: what errors have lost ignored", "ext/brief.h", "        wrong |= (Words)(lost != 0.0);\n", ""),
     Mutant("few rows: float32 rounded twice", "ext/brief.h", "if (dtype == F32) wrong |=", "if (0) wrong |="),

@@ -110,6 +110,43 @@ def test_so_do_small_sums_that_say_more(monkeypatch: pytest.MonkeyPatch, dtype: 
         require_same_bits(psum(floats, out=out, **options), np.sum(floats.astype(float), **options))
 
 
+@pytest.mark.parametrize("dtype", ["?", "i4", "u8", "f2", "f4", "f8", "c8"])
+@pytest.mark.parametrize(
+    "initial", [0.1, -1, 2**62, 1e300, np.inf, np.nan, True, 1j, "3", np.float32(0.1), None], ids=repr
+)
+def test_what_a_sum_begins_with_is_that_of_the_general_way(dtype: str, initial: Any) -> None:
+    a = np.arange(3).astype(dtype)
+    with np.errstate(all="ignore"):
+        try:
+            expected = general_sum(a, initial=initial)
+        except (TypeError, ValueError) as error:
+            with pytest.raises(type(error), match=re.escape(str(error))):
+                psum(a, initial=initial)
+        else:
+            require_same_bits(psum(a, initial=initial), expected)
+
+
+@pytest.mark.parametrize("given", ["i4", "u8", "i8", "f8", "c16"])
+@pytest.mark.parametrize("dtype", ["f4", "c8", "f8", "c16"])
+def test_elements_are_cast_before_they_are_added(given: str, dtype: str) -> None:
+    a = np.full((3, 5), 2**24 + 1).astype(given)  # no float32
+    if np.can_cast(given, dtype, "same_kind"):
+        require_same_bits(psum(a, 0, dtype=dtype), general_sum(a, 0, dtype=dtype))
+        require_same_bits(psum(a, 0, dtype=dtype), a.astype(dtype)[0] * 3)
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, -2), (1, 2), (), (True,), (0.0,)])
+def test_axes_that_are_not_two(axes: tuple[Any, ...]) -> None:
+    a = np.ones((2, 3))
+    try:
+        expected = general_sum(a, axes)
+    except (TypeError, ValueError) as error:
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            psum(a, axes)
+    else:
+        require_same_bits(psum(a, axes), expected)
+
+
 @pytest.mark.parametrize("dtype", SUM_DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(300, 1000), (2100, 2000)])
 def test_large_plain_sums_are_those_of_the_general_way(dtype: np.dtype, shape: tuple[int, int]) -> None:

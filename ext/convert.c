@@ -8,7 +8,7 @@
 #endif
 
 enum {
-    CHUNK = 256,   /* elements gathered at a time: at most 8 KiB */
+    CHUNK = 512,   /* elements gathered at a time: at most 16 KiB */
     AHEAD = 512,   /* elements: how far before its use memory is asked for */
 };
 
@@ -55,32 +55,35 @@ static void singles_of_halves(ptrdiff_t n, const uint16_t *src, float *dst) {
 typedef uint64_t pair __attribute__((vector_size(16)));
 typedef struct { uint64_t part[4]; } quad;
 
-/* A stride that the compiler knows lets it load whole vectors and pick from them. */
-#define GATHER(U)                                                                       \
-    if (stride == 2 * (ptrdiff_t)sizeof(U)) GATHER_BY(U, 2 * (ptrdiff_t)sizeof(U))      \
-    else if (stride == -(ptrdiff_t)sizeof(U)) GATHER_BY(U, -(ptrdiff_t)sizeof(U))       \
-    else GATHER_BY(U, stride)
-#define GATHER_BY(U, STEP)                              \
-    for (ptrdiff_t i = 0; i < n; i++) {                 \
-        U v;                                            \
-        memcpy(&v, src + i * (STEP), sizeof v);         \
-        memcpy((char *)dst + i * sizeof v, &v, sizeof v); \
+/* A stride that the compiler knows lets it load whole vectors and pick from them, or store such. */
+#define BY_SIZE(MOVE)                              \
+    if (size == 1) BY_STRIDE(MOVE, uint8_t)        \
+    else if (size == 2) BY_STRIDE(MOVE, uint16_t)  \
+    else if (size == 4) BY_STRIDE(MOVE, uint32_t)  \
+    else if (size == 8) BY_STRIDE(MOVE, uint64_t)  \
+    else if (size == 16) MOVE(pair, stride)        \
+    else MOVE(quad, stride)
+#define BY_STRIDE(MOVE, U)                                                              \
+    if (stride == 2 * (ptrdiff_t)sizeof(U)) MOVE(U, 2 * (ptrdiff_t)sizeof(U))           \
+    else if (stride == -(ptrdiff_t)sizeof(U)) MOVE(U, -(ptrdiff_t)sizeof(U))            \
+    else MOVE(U, stride)
+#define GATHER(U, STEP) MOVE_BY(U, STEP, (ptrdiff_t)sizeof(U))
+#define SCATTER(U, STEP) MOVE_BY(U, (ptrdiff_t)sizeof(U), STEP)
+#define MOVE_BY(U, FROM, TO)                      \
+    for (ptrdiff_t i = 0; i < n; i++) {           \
+        U v;                                      \
+        memcpy(&v, src + i * (FROM), sizeof v);   \
+        memcpy(dst + i * (TO), &v, sizeof v);     \
     }
 
-static void gather(ptrdiff_t n, const char *src, ptrdiff_t stride, size_t size, void *dst) {
+static void gather(ptrdiff_t n, const char *restrict src, ptrdiff_t stride, size_t size, char *restrict dst) {
     if (stride == (ptrdiff_t)size) memcpy(dst, src, (size_t)n * size);
-    else if (size == 1) GATHER(uint8_t)
-    else if (size == 2) GATHER(uint16_t)
-    else if (size == 4) GATHER(uint32_t)
-    else if (size == 8) GATHER(uint64_t)
-    else if (size == 16) GATHER_BY(pair, stride)
-    else GATHER_BY(quad, stride)
+    else BY_SIZE(GATHER)
 }
 
-static void scatter(ptrdiff_t n, const void *src, size_t size, char *dst, ptrdiff_t stride) {
+static void scatter(ptrdiff_t n, const char *restrict src, size_t size, char *restrict dst, ptrdiff_t stride) {
     if (stride == (ptrdiff_t)size) memcpy(dst, src, (size_t)n * size);
-    else
-        for (ptrdiff_t i = 0; i < n; i++) memcpy(dst + i * stride, (const char *)src + (size_t)i * size, size);
+    else BY_SIZE(SCATTER)
 }
 
 static void swap_bytes(ptrdiff_t n, size_t size, void *data) {
@@ -189,7 +192,7 @@ static void convert_to_complex(ptrdiff_t n, const void *src, int from, int to, c
     long double reals[CHUNK];
     convert(n, src, from, real, reals);
     memset(dst, 0, 2 * (size_t)n * size);
-    scatter(n, reals, size, dst, 2 * (ptrdiff_t)size);
+    scatter(n, (const char *)reals, size, dst, 2 * (ptrdiff_t)size);
 }
 
 static int same_bits(int from, int to) {
@@ -219,7 +222,7 @@ void fetch_near(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int sw
             continue;
         }
         if (!in_place) {
-            gather(k, src + i * stride, stride, size, raw);
+            gather(k, src + i * stride, stride, size, (char *)raw);
             if (swapped) swap_bytes(k * (1 + is_complex(from)), size_of(real_of(from)), raw);
             elements = raw;
         }

@@ -111,13 +111,6 @@ static int row_is_true(ptrdiff_t n, const uint8_t *a, const uint8_t *x) {
     return 0;
 }
 
-/* Or of ands; x holds 0 or 255, so that any nonzero byte of A counts as true. A row is left soon after its first. */
-static void rows_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y_) {
-    uint8_t *y = y_;
-    for (ptrdiff_t i = 0; i < m; i++)
-        if (!y[i]) y[i] = (uint8_t)row_is_true(n, (const uint8_t *)A + i * lda, x);
-}
-
 /* Any strides: a few elements where they lie, since most rows of trues end there, then converted ones. */
 static void strided_rows_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
                               void *y_) {
@@ -149,6 +142,18 @@ static void strided_cols_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t
         for (ptrdiff_t i = 0; i < m; i++) y[i] |= a[i * rs];
         if (j % 8 == 7 && all_set(m, y)) return;
     }
+}
+
+/* Or of ands; x holds 0 or 255, so that any nonzero byte of A counts as true. A row is left soon after its first. Rows
+   that are shorter than a word are taken by columns: no processor foresees where each would end. */
+static void rows_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, void *y_) {
+    uint8_t *y = y_;
+    if (n < 8) {
+        strided_cols_bool(m, n, A, lda, 1, x, y);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < m; i++)
+        if (!y[i]) y[i] = (uint8_t)row_is_true(n, (const uint8_t *)A + i * lda, x);
 }
 
 static void cols_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x_, void *y_) {

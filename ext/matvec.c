@@ -5,7 +5,7 @@
 
 enum {
     SUMS_BYTES = 16384,   /* sums of the rows that are worked on: stay in the first-level cache */
-    SEGMENT_BYTES = 4096, /* converted elements of one row or column */
+    SEGMENT_BYTES = 16384, /* converted elements of one row or column */
     VECTOR_SEGMENT_BYTES = 16384, /* converted elements of x */
     BOOL_SEGMENT = 4096,          /* of a bool x: after each it is seen whether all is true already */
     NARROW = 4,           /* strided columns that are faster one after the other than rows of so few elements */
@@ -49,23 +49,36 @@ static void by_cols(const Matrix *A, int acc, const char *x, char *sums) {
     col_products[acc](A->m, A->n, A->data, elements_in(A->cs, acc), x, sums);
 }
 
-/* A complex product by columns is two real ones over the same memory: p += A xr and q += A xi over interleaved parts; then re = p.re - q.im and im = p.im + q.re. */
-static void complex_by_cols(const Matrix *A, int acc, const char *x, char *sums) {
-    const int real = real_of(acc);
-    const size_t size = size_of(real);
-    VectorSegment xr, xi;
-    Sums p, q;
-    memset(p.bytes, 0, 2 * (size_t)A->m * size);
-    memset(q.bytes, 0, 2 * (size_t)A->m * size);
-#define PARTS(T) for (ptrdiff_t j = 0; j < A->n; j++) { \
-        ((T *)xr.bytes)[j] = ((const T *)x)[2 * j]; ((T *)xi.bytes)[j] = ((const T *)x)[2 * j + 1]; }
+/* The real parts of complex x, then, from the middle of `parts` on, the imaginary ones. */
+static void take_apart(ptrdiff_t n, int real, const char *x, VectorSegment *parts) {
+    char *re = parts->bytes, *im = parts->bytes + VECTOR_SEGMENT_BYTES / 2;
+#define PARTS(T) for (ptrdiff_t j = 0; j < n; j++) { \
+        ((T *)re)[j] = ((const T *)x)[2 * j]; ((T *)im)[j] = ((const T *)x)[2 * j + 1]; }
     if (real == F32) { PARTS(float) } else if (real == F64) { PARTS(double) } else { PARTS(long double) }
 #undef PARTS
-    col_pair_products[real](2 * A->m, A->n, A->data, elements_in(A->cs, real), xr.bytes, xi.bytes, p.bytes, q.bytes);
-#define COMBINE(T) { T *y = (T *)sums; const T *u = (const T *)p.bytes, *v = (const T *)q.bytes; \
-        for (ptrdiff_t i = 0; i < 2 * A->m; i += 2) { y[i] += u[i] - v[i + 1]; y[i + 1] += u[i + 1] + v[i]; } }
-    if (real == F32) COMBINE(float) else if (real == F64) COMBINE(double) else COMBINE(long double)
+}
+
+/* A complex product by columns is two real ones over the same memory: p += A xr and q += A xi over interleaved parts;
+   then re = p.re - q.im and im = p.im + q.re. As many rows at a time as leave room in the cache for those of A. */
+static void complex_by_cols(const Matrix *A, int acc, const char *x, char *sums) {
+    enum { PART_BYTES = 4096 };
+    typedef struct { _Alignas(64) char bytes[PART_BYTES]; } Part;
+    const int real = real_of(acc);
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = elements_in(PART_BYTES, acc);
+    VectorSegment parts;
+    Part p, q;
+    take_apart(A->n, real, x, &parts);
+    for (ptrdiff_t i = 0; i < A->m; i += most) {
+        const ptrdiff_t m = min_of(most, A->m - i);
+        memset(p.bytes, 0, (size_t)(m * size));
+        memset(q.bytes, 0, (size_t)(m * size));
+        col_pair_products[real](2 * m, A->n, A->data + i * size, elements_in(A->cs, real), parts.bytes,
+                                parts.bytes + VECTOR_SEGMENT_BYTES / 2, p.bytes, q.bytes);
+#define COMBINE(T) { T *y = (T *)(sums + i * size); const T *u = (const T *)p.bytes, *v = (const T *)q.bytes; \
+        for (ptrdiff_t k = 0; k < 2 * m; k += 2) { y[k] += u[k] - v[k + 1]; y[k + 1] += u[k + 1] + v[k]; } }
+        if (real == F32) COMBINE(float) else if (real == F64) COMBINE(double) else COMBINE(long double)
 #undef COMBINE
+    }
 }
 
 /* A whose elements along one axis are contiguous and ready: no copy. */
@@ -138,11 +151,21 @@ static void conjugate(ptrdiff_t n, int acc, char *numbers) {
 
 static ptrdiff_t magnitude(ptrdiff_t a) { return a < 0 ? -a : a; }
 
+static int is_row_major(const Matrix *A) {
+    const ptrdiff_t element = (ptrdiff_t)size_of(A->dtype);
+    return A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
+}
+
+static void convert_vector(const Matrix *x, ptrdiff_t first, ptrdiff_t n, int acc, char *converted) {
+    fetch(n, x->data + first * x->rs, x->rs, x->dtype, x->swapped, acc, converted);
+    if (x->conjugated) conjugate(n, acc, converted);
+}
+
 /* sums += A x for as many rows as the sums of one Sums hold. */
-static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
+static void add_products(const Matrix *A, const Matrix *x, int acc, char *sums) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
     const ptrdiff_t element = (ptrdiff_t)size_of(A->dtype);
-    int row_major = A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
+    int row_major = is_row_major(A);
     const int x_lies_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
     block_fn add_block = block_for(A, acc, row_major, (row_major ? A->cs : A->rs) == element);
     if (add_block == strided_block && A->n <= NARROW && A->m >= FEW && !is_complex(acc)) row_major = 0;
@@ -156,8 +179,7 @@ static void add_rows(const Matrix *A, const Matrix *x, int acc, char *sums) {
         const ptrdiff_t n = min_of(most, A->n - j);
         const char *segment = x->data + j * x->rs;
         if (!x_ready) {
-            fetch(n, segment, x->rs, x->dtype, x->swapped, acc, converted.bytes);
-            if (x->conjugated) conjugate(n, acc, converted.bytes);
+            convert_vector(x, j, n, acc, converted.bytes);
             segment = converted.bytes;
         }
         const Matrix block = part_of(A, 0, A->m, j, n);
@@ -182,7 +204,7 @@ void block_accumulate(const Matrix *A_, const Matrix *x_, int loop, void *sums) 
     straighten(&A, &x);
     for (ptrdiff_t i = 0; i < A.m; i += most) {
         const Matrix block = part_of(&A, i, min_of(most, A.m - i), 0, A.n);
-        add_rows(&block, &x, acc, (char *)sums + i * size);
+        add_products(&block, &x, acc, (char *)sums + i * size);
     }
 }
 
@@ -191,7 +213,8 @@ void block_store(const void *sums, const Matrix *y) { narrow(y->m, sums, y->dtyp
 /* Whether nothing has to be turned round, converted or taken apart: most calls with small matrices. */
 static int is_plain(const Matrix *A, const Matrix *x, const Matrix *y, int acc, ptrdiff_t size) {
     const uintptr_t places = (uintptr_t)A->data | (uintptr_t)A->rs | (uintptr_t)x->data | (uintptr_t)y->data;
-    return A->cs == size && x->rs == size && y->rs == size && A->dtype == y->dtype && x->dtype == y->dtype &&
+    return A->n > 1 && A->cs == size && x->rs == size && y->rs == size &&
+           A->dtype == y->dtype && x->dtype == y->dtype &&
            !(A->swapped | x->swapped | y->swapped | x->conjugated) && (places & (uintptr_t)(size - 1)) == 0 &&
            is_as_accumulated(y, acc) && acc != BOOL;
 }
@@ -287,7 +310,7 @@ void block_matvec(const Matrix *A_, const Matrix *x_, const Matrix *y_) {
         const Matrix target = part_of(&y, i, block.m, 0, 1);
         char *sums = in_place ? (char *)target.data : local.bytes;
         memset(sums, 0, (size_t)(block.m * size));
-        add_rows(&block, &x, acc, sums);
+        add_products(&block, &x, acc, sums);
         if (!in_place) block_store(sums, &target);
     }
 }

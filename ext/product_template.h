@@ -76,7 +76,10 @@ static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
     }
     for (; j < n; j++) {
         const T *a = A + j * lda;
-        for (ptrdiff_t i = 0; i < m; i++) y[i] += a[i] * x[j];
+        const T x0 = x[j];
+        ptrdiff_t i = 0;
+        for (; i + W <= m; i += W) *(V *)(y + i) = LOAD(y + i) + SCALED(LOAD(a + i), x0);
+        for (; i < m; i++) y[i] += a[i] * x0;
     }
 }
 
@@ -134,23 +137,35 @@ static void JOIN(col_pairs, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff
     ptrdiff_t j = 0;
     for (; j + 4 <= n; j += 4) {
         const T *a = A + j * lda, *b = a + lda, *c = b + lda, *d = c + lda;
+        const T x0 = x[j], x1 = x[j + 1], x2 = x[j + 2], x3 = x[j + 3];
+        const T z0 = z[j], z1 = z[j + 1], z2 = z[j + 2], z3 = z[j + 3];
         ptrdiff_t i = 0;
         for (; i + W <= m; i += W) {
             V s = LOAD(y + i), t = LOAD(w + i);
             V a0 = LOAD(a + i), b0 = LOAD(b + i), c0 = LOAD(c + i), d0 = LOAD(d + i);
-            s += a0 * x[j]; t += a0 * z[j];
-            s += b0 * x[j + 1]; t += b0 * z[j + 1];
-            s += c0 * x[j + 2]; t += c0 * z[j + 2];
-            s += d0 * x[j + 3]; t += d0 * z[j + 3];
+            s += a0 * x0; t += a0 * z0;
+            s += b0 * x1; t += b0 * z1;
+            s += c0 * x2; t += c0 * z2;
+            s += d0 * x3; t += d0 * z3;
             *(V *)(y + i) = s; *(V *)(w + i) = t;
         }
         for (; i < m; i++) {
-            y[i] += (a[i] * x[j] + b[i] * x[j + 1]) + (c[i] * x[j + 2] + d[i] * x[j + 3]);
-            w[i] += (a[i] * z[j] + b[i] * z[j + 1]) + (c[i] * z[j + 2] + d[i] * z[j + 3]);
+            y[i] += (a[i] * x0 + b[i] * x1) + (c[i] * x2 + d[i] * x3);
+            w[i] += (a[i] * z0 + b[i] * z1) + (c[i] * z2 + d[i] * z3);
         }
     }
-    JOIN(cols, N)(m, n - j, A + j * lda, lda, x + j, y);
-    JOIN(cols, N)(m, n - j, A + j * lda, lda, z + j, w);
+    for (; j < n; j++) {
+        const T *a = A + j * lda;
+        const T x0 = x[j], z0 = z[j];
+        ptrdiff_t i = 0;
+        for (; i + W <= m; i += W) {
+            const V a0 = LOAD(a + i);
+            *(V *)(y + i) = LOAD(y + i) + a0 * x0; *(V *)(w + i) = LOAD(w + i) + a0 * z0;
+        }
+        for (; i < m; i++) {
+            y[i] += a[i] * x0; w[i] += a[i] * z0;
+        }
+    }
 }
 #include "complex_template.h"
 #undef PAIRS

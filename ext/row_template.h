@@ -109,12 +109,10 @@ INLINE void JOIN(add_sums, N)(ptrdiff_t count, LANES sums, T *y) {
     for (ptrdiff_t k = 0; k < count; k++) y[k] += (T)sums[k];
 }
 
+typedef T JOIN(results, N) __attribute__((vector_size(ROWS * sizeof(T)), aligned(sizeof(T)), may_alias));
+
 INLINE void JOIN(add_all_sums, N)(LANES sums, T *y) {
-#ifdef OWN_LANES
-    *(V *)y = LOAD(y) + sums;
-#else
-    JOIN(add_sums, N)(ROWS, sums, y);
-#endif
+    *(JOIN(results, N) *)y += __builtin_convertvector(sums, JOIN(results, N));
 }
 
 /* Rows that follow each other and of which a vector holds several. Returns how many that were. */
@@ -201,9 +199,25 @@ INLINE void JOIN(stepped_rows, N)(ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_
     }
 }
 
+/* Rows of one, two or three elements that follow each other: the compiler works on many at once if it knows n. */
+INLINE void JOIN(narrow_rows, N)(ptrdiff_t m, const int n, const T *restrict A, const T *x, T *restrict y) {
+    const T x0 = x[0], x1 = n > 1 ? x[1] : 0, x2 = n > 2 ? x[2] : 0;
+    for (ptrdiff_t i = 0; i < m; i++, A += n) {
+        T s = (T)(A[0] * x0);
+        if (n > 1) s += A[1] * x1;
+        if (n > 2) s += A[2] * x2;
+        y[i] += s;
+    }
+}
+
 static void JOIN(rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t lda, const void *x, void *y_) {
     const T *A = A_;
     T *y = y_;
+    if (lda == n && m >= ROWS) switch (n) {
+        case 1: JOIN(narrow_rows, N)(m, 1, A, x, y); return;
+        case 2: JOIN(narrow_rows, N)(m, 2, A, x, y); return;
+        case 3: JOIN(narrow_rows, N)(m, 3, A, x, y); return;
+    }
     const ptrdiff_t done = n < W && lda == n ? JOIN(packed_rows, N)(m, n, A, x, y) : 0;
     JOIN(stepped_rows, N)(m - done, n, A + done * lda, lda, 1, x, y + done);
 }

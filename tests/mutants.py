@@ -67,9 +67,16 @@ MUTANTS = (
     Mutant(
         "remainder of the columns ignored",
         TEMPLATE,
-        "for (; j < n; j++) {\n        const T *a = A",
-        "for (; j < n - 1; j++) {\n        const T *a = A",
+        "for (; j < n; j++) {\n        const T *a = A + j * lda;\n        const T x0 = x[j];",
+        "for (; j < n - 1; j++) {\n        const T *a = A + j * lda;\n        const T x0 = x[j];",
     ),
+    Mutant(
+        "two products by columns: the second's remainder is the first's",
+        TEMPLATE,
+        "LOAD(w + i) + a0 * z0",
+        "LOAD(w + i) + a0 * x0",
+    ),
+    Mutant("rows of three: the last element ignored", ROWS, "if (n > 2) s +=", "if (0) s +="),
     Mutant(
         "remainder of the strided columns ignored",
         TEMPLATE,
@@ -265,7 +272,7 @@ MUTANTS = (
         "product_states(A.T, x[: len(rows)]",
     ),
     Mutant("dot: a row with x as it is", "ext/complex_template.h", "&& conjugated ? -1", "&& 0 ? -1"),
-    Mutant("dot: x as it is", "ext/matvec.c", "if (x->conjugated) conjugate(n, acc, converted.bytes);", ";"),
+    Mutant("dot: x as it is", "ext/matvec.c", "if (x->conjugated) conjugate(n, acc, converted);", ";"),
     Mutant(
         "opencl: last share of the columns only",
         "parlinalg/backends/opencl/products.cl",

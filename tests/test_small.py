@@ -117,7 +117,7 @@ def test_dot_products_of_any_length(dtype: np.dtype, n: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", PRODUCT_DTYPES, ids=str)
-@pytest.mark.parametrize("n", [1, 2, 5, 16, 17, 33, 70])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 16, 17, 33, 70])
 def test_narrow_matrices_in_any_layout(dtype: np.dtype, n: int) -> None:
     rng = np.random.default_rng(n)
     drawn = rng.integers(-3 if dtype.kind in "ifc" else 0, 4, (2, 600, 2 * n))  # sums of which are exact in any dtype

@@ -1,6 +1,7 @@
 /* The product of one block: chooses the form by the strides, and converts what the form cannot take as it lies. */
 #include "isa.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -87,6 +88,16 @@ static void ready_block(const Matrix *A, int acc, int row_major, const char *x, 
     else (is_complex(acc) ? complex_by_cols : by_cols)(A, acc, x, sums);
 }
 
+/* A real A times complex x, taken apart, over one reading of A; so are the sums. */
+static void ready_pair(const Matrix *A, int real, int row_major, const char *x, char *sums) {
+    const char *xi = x + VECTOR_SEGMENT_BYTES / 2;
+    char *imaginary = sums + SUMS_BYTES / 2;
+    if (row_major) {
+        by_rows(A, real, x, sums);
+        by_rows(A, real, xi, imaginary);
+    } else col_pair_products[real](A->m, A->n, A->data, elements_in(A->cs, real), x, xi, sums, imaginary);
+}
+
 /* A of the right dtype, neither of whose axes is contiguous. */
 static void strided_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
     const int real = real_of(acc);
@@ -101,10 +112,12 @@ static Matrix block_of_lines(const Segment *segment, ptrdiff_t lines, ptrdiff_t 
                     : (Matrix){segment->bytes, length, lines, size, length * size, acc, 0, 0};
 }
 
+typedef void (*block_fn)(const Matrix *A, int acc, int row_major, const char *x, char *sums);
+
 /* Any other A: a row or column at a time, or several short ones, is converted into the first-level cache, a segment at a
    time. One after the other, so that A is read in the order in which it lies; but of many short ones the first elements,
    then the second ones, and so on, so that each conversion has something to do. */
-static void converted_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
+static void convert_block(const Matrix *A, int acc, int row_major, const char *x, char *sums, block_fn add_block) {
     const ptrdiff_t size = (ptrdiff_t)size_of(acc), most = elements_in(SEGMENT_BYTES, acc);
     Segment segment;
     const ptrdiff_t lines = row_major ? A->m : A->n, length = row_major ? A->n : A->m;
@@ -127,12 +140,14 @@ static void converted_block(const Matrix *A, int acc, int row_major, const char 
                           segment.bytes + i * k * size);
                 block = block_of_lines(&segment, count, k, row_major, acc);
             }
-            ready_block(&block, acc, row_major != across, x + (row_major ? first : line) * size,
-                        sums + (row_major ? line : first) * size);
+            add_block(&block, acc, row_major != across, x + (row_major ? first : line) * size,
+                      sums + (row_major ? line : first) * size);
         }
 }
 
-typedef void (*block_fn)(const Matrix *A, int acc, int row_major, const char *x, char *sums);
+static void converted_block(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
+    convert_block(A, acc, row_major, x, sums, ready_block);
+}
 
 /* Bytes and words of two are converted faster than they are used one by one, unless lines are short; but lines of bool
    end at their first true. */
@@ -161,8 +176,51 @@ static void convert_vector(const Matrix *x, ptrdiff_t first, ptrdiff_t n, int ac
     if (x->conjugated) conjugate(n, acc, converted);
 }
 
+/* Adds a + bi, of a from `re` and b from `im`, to complex sums; and what the imaginary parts of A, zeros, times x make:
+   NaN where x is not finite. */
+static void add_parts(ptrdiff_t m, int real, const char *re, const char *im, const int special[2], char *sums) {
+#define COMBINE(T) { T *y = (T *)sums; const T *u = (const T *)re, *v = (const T *)im; \
+        const T to_re = special[1] ? (T)NAN : 0, to_im = special[0] ? (T)NAN : 0; \
+        for (ptrdiff_t i = 0; i < m; i++) { y[2 * i] += u[i] + to_re; y[2 * i + 1] += v[i] + to_im; } }
+    if (real == F32) COMBINE(float) else if (real == F64) COMBINE(double) else COMBINE(long double)
+#undef COMBINE
+}
+
+/* Whether any of n real numbers is infinite or NaN. */
+static int any_special(ptrdiff_t n, int real, const char *numbers) {
+    int any = 0;
+#define FIND(T) for (ptrdiff_t k = 0; k < n; k++) any |= ((const T *)numbers)[k] - ((const T *)numbers)[k] != 0
+    if (real == F32) FIND(float); else if (real == F64) FIND(double); else FIND(long double);
+#undef FIND
+    return any;
+}
+
+/* sums += A x of real A, computed in a complex dtype, which A is not converted to. */
+static void add_real_products(const Matrix *A, const Matrix *x, int acc, char *sums) {
+    const int real = real_of(acc), row_major = is_row_major(A);
+    const ptrdiff_t most = elements_in(VECTOR_SEGMENT_BYTES, acc);
+    VectorSegment converted, parts;
+    Sums apart;
+    int special[2] = {0, 0};
+    memset(apart.bytes, 0, (size_t)A->m * size_of(real));
+    memset(apart.bytes + SUMS_BYTES / 2, 0, (size_t)A->m * size_of(real));
+    for (ptrdiff_t j = 0; j < A->n; j += most) {
+        const ptrdiff_t n = min_of(most, A->n - j);
+        const Matrix block = part_of(A, 0, A->m, j, n);
+        convert_vector(x, j, n, acc, converted.bytes);
+        take_apart(n, real, converted.bytes, &parts);
+        for (int k = 0; k < 2; k++) special[k] |= any_special(n, real, parts.bytes + k * VECTOR_SEGMENT_BYTES / 2);
+        convert_block(&block, real, row_major, parts.bytes, apart.bytes, ready_pair);
+    }
+    add_parts(A->m, real, apart.bytes, apart.bytes + SUMS_BYTES / 2, special, sums);
+}
+
 /* sums += A x for as many rows as the sums of one Sums hold. */
 static void add_products(const Matrix *A, const Matrix *x, int acc, char *sums) {
+    if (is_complex(acc) && !is_complex(A->dtype)) {
+        add_real_products(A, x, acc, sums);
+        return;
+    }
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
     const ptrdiff_t element = (ptrdiff_t)size_of(A->dtype);
     int row_major = is_row_major(A);
@@ -228,65 +286,7 @@ static inline void clear(char *sums, size_t bytes) {
     else memset(sums, 0, bytes);
 }
 
-/* ---- a real matrix by complex vectors ---- */
-
-/* With numbers that are not, the zeros that a complex matrix would have in place of imaginary parts would matter. */
-static int is_finite(const Matrix *x) {
-    const int acc = accumulator(x->dtype);
-    const ptrdiff_t most = elements_in(VECTOR_SEGMENT_BYTES, acc);
-    VectorSegment parts;
-    int bad = 0;
-    for (ptrdiff_t j = 0; j < x->m; j += most) {
-        const ptrdiff_t n = min_of(most, x->m - j);
-        fetch_near(n, x->data + j * x->rs, x->rs, x->dtype, x->swapped, acc, parts.bytes);
-#define CHECK(T) for (ptrdiff_t k = 0; k < 2 * n; k++) bad |= !(((T *)parts.bytes)[k] - ((T *)parts.bytes)[k] == 0)
-        if (acc == C64) CHECK(float); else if (acc == C128) CHECK(double); else CHECK(long double);
-#undef CHECK
-    }
-    return !bad;
-}
-
-static Matrix part_of_complex(const Matrix *a, int imaginary) {
-    Matrix part = *a;
-    part.dtype = real_of(a->dtype);
-    part.data += imaginary ? (ptrdiff_t)size_of(part.dtype) : 0;
-    return part;
-}
-
-static Matrix converted_rows(const Matrix *A, int acc, char *buffer) {
-    const ptrdiff_t size = (ptrdiff_t)size_of(acc);
-    const int by_rows = magnitude(A->cs) <= magnitude(A->rs);
-    const ptrdiff_t lines = by_rows ? A->m : A->n, length = by_rows ? A->n : A->m;
-    const ptrdiff_t line = by_rows ? A->rs : A->cs, stride = by_rows ? A->cs : A->rs;
-    for (ptrdiff_t k = 0; k < lines; k++)
-        fetch(length, A->data + k * line, stride, A->dtype, A->swapped, acc, buffer + k * length * size);
-    return (Matrix){buffer, A->m, A->n, by_rows ? length * size : size, by_rows ? size : length * size, acc, 0, 0};
-}
-
-/* Two real products, of so many rows at a time that they are still in the cache for the second one. */
-static void real_by_complex(const Matrix *A, const Matrix *x, const Matrix *y) {
-    enum { CACHED = 128 << 10, FEWEST = 16 };
-    struct { _Alignas(64) char bytes[CACHED / 4]; } buffer;
-    const int acc = real_of(y->dtype), is_ready = lies_ready(A, acc);
-    const ptrdiff_t room = is_ready ? CACHED : (ptrdiff_t)sizeof buffer.bytes, row = A->n * (ptrdiff_t)size_of(acc) + 1;
-    const int convert = !is_ready && row * FEWEST <= room;
-    const ptrdiff_t most = row * FEWEST <= room ? room / row : FEWEST;
-    for (ptrdiff_t i = 0; i < A->m; i += most) {
-        const ptrdiff_t m = min_of(most, A->m - i);
-        const Matrix lying = part_of(A, i, m, 0, A->n), target = part_of(y, i, m, 0, 1);
-        const Matrix rows = convert ? converted_rows(&lying, acc, buffer.bytes) : lying;
-        for (int k = 0; k < 2; k++) {
-            const Matrix vector = part_of_complex(x, k), sums = part_of_complex(&target, k);
-            block_matvec(&rows, &vector, &sums);
-        }
-    }
-}
-
 void block_matvec(const Matrix *A_, const Matrix *x_, const Matrix *y_) {
-    if (is_complex(x_->dtype) && !is_complex(A_->dtype) && !x_->conjugated && is_finite(x_)) {
-        real_by_complex(A_, x_, y_);
-        return;
-    }
     const int loop = y_->dtype, acc = accumulator(loop);
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
     if (is_plain(A_, x_, y_, acc, size)) {

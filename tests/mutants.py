@@ -77,6 +77,8 @@ MUTANTS = (
         "LOAD(w + i) + a0 * x0",
     ),
     Mutant("rows of three: the last element ignored", ROWS, "if (n > 2) s +=", "if (0) s +="),
+    Mutant("real A: infinities of x make no NaN", "ext/matvec.c", "special[1] ? (T)NAN", "0 ? (T)NAN"),
+    Mutant("real A: imaginary parts of x ignored", "ext/matvec.c", "by_rows(A, real, xi,", "by_rows(A, real, x,"),
     Mutant(
         "remainder of the strided columns ignored",
         TEMPLATE,

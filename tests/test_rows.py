@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parlinalg import matvec
+from parlinalg import matvec, vecmat
 
 LENGTHS = (*range(1, 20), 31, 32, 33, 47, 48, 63, 64, 65, 100, 127, 129)
 STEPS = (1, 2, 3)
@@ -50,6 +50,43 @@ def test_neighbours_do_not_count(instruction_set: str, dtype: str, step: int) ->
         assert np.isnan(y[0::3]).all()
         assert (y[1::3] == x.sum()).all()
         assert (y[2::3].real == np.inf).all() or np.dtype(dtype).kind == "c"
+
+
+@pytest.mark.parametrize("dtype", "?bHiefdgF")
+@pytest.mark.parametrize("vector", "FDG")
+def test_other_dtypes_of_matrix_and_complex_vector(instruction_set: str, dtype: str, vector: str) -> None:
+    rng = np.random.default_rng(0)
+    for m, n in ((1, 1), (5, 3), (70, 2), (3, 4099), (2100, 5), (37, 70)):
+        drawn = (rng.integers(0, 9, (m, 2 * n)) % (2 if dtype == "?" else 9)).astype(dtype)
+        x = (rng.integers(-9, 9, 2 * n) + 1j * rng.integers(-9, 9, 2 * n)).astype(vector)
+        for A in (
+            drawn[:, :n],
+            np.asfortranarray(drawn[:, :n]),
+            drawn[::-1, ::-2],
+            drawn[:, ::2].byteswap().view(drawn.dtype.newbyteorder()),
+        ):
+            for v in (x[:n], x[::-2]):
+                expected = A.astype(np.clongdouble) @ v.astype(np.clongdouble)
+                assert np.array_equal(matvec(A, v, backend="openmp", workers=1), expected), (A.shape, A.strides)
+                assert np.array_equal(vecmat(v, A.T, backend="openmp", workers=1), A.astype(np.clongdouble) @ v.conj())
+
+
+@pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("dtype", "?bfd")
+def test_real_matrices_and_complex_vectors_that_are_not_finite(
+    instruction_set: str, dtype: str, special: float
+) -> None:
+    """The imaginary part of an element of A is 0, and 0 times infinity is NaN, as where NumPy casts A."""
+    for n in (1, 5, 40, 5000):
+        A, x = np.ones((21, n), dtype), np.ones(n, complex)
+        x.imag[n // 2] = special
+        y = matvec(A, x, backend="openmp", workers=1)
+        assert np.isnan(y.real).all()
+        np.testing.assert_array_equal(y.imag, special)
+        x.real, x.imag = x.imag.copy(), 1
+        y = matvec(A, x, backend="openmp", workers=1)
+        assert np.isnan(y.imag).all()
+        np.testing.assert_array_equal(y.real, special)
 
 
 PROGRAM = """

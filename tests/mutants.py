@@ -198,13 +198,6 @@ MUTANTS = (
     Mutant("few rows: float32 rounded twice", "ext/brief.h", "if (dtype == F32) wrong |=", "if (0) wrong |="),
     Mutant("few rows: errors of float32 ignored", "ext/brief.h", "        wrong |= (Words)(error != 0.0);\n", ""),
     Mutant("lanes: units that are no normal numbers", "ext/groups.c", " | small >> 63)", ")"),
-    Mutant("real by complex: infinities as if they were finite", "ext/matvec.c", " && is_finite(x_)", ""),
-    Mutant(
-        "real by complex: real parts twice",
-        "ext/matvec.c",
-        "vector = part_of_complex(x, k)",
-        "vector = part_of_complex(x, 0)",
-    ),
     Mutant("many small matrices: first rows only", "ext/parallel.c", "    rows.data += row * rows.rs;\n", ""),
     Mutant("dots: not conjugated", "ext/dots.c", "conjugated ? -1 : 1", "1"),
     Mutant("dots: beyond the inner axis", "ext/parallel.c", "count = end - b < inner - b % inner", "count = 1"),

@@ -50,7 +50,7 @@ cdef enum:
     MOST_ASKED = 64   # threads, which no host refuses
     FEW_ROWS = 1024
     FEW_COLUMNS = 64
-    FEW_PRODUCTS = 1 << 17
+    FEW_PRODUCTS = 1 << 17, MOST_PRODUCTS = 1 << 27   # of numbers by numbers, by BLAS: the latter take some 10 ms
     MOST_OF_DOTS = 128   # elements of a vector, which `Kernels.dots` has room for
     FEW_FOR_BLAS = 8   # elements of a vector: a call of BLAS for each takes longer
     AUTO = 0
@@ -252,10 +252,12 @@ cdef class SmallProducts:
     cdef object multiply_columns(self, cnp.ndarray a, cnp.ndarray x):
         if cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(a, 1):
             return None
-        if cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1) >= LET_SIGNALS_COME:
+        cdef Py_ssize_t products = cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1)
+        cdef bint by_blas = are_for_blas(a, x)
+        if products >= (MOST_PRODUCTS if by_blas else LET_SIGNALS_COME):
             return None   # it is done in parts, so that Ctrl-C is seen in between
-        if are_for_blas(a, x):   # the first begins sooner, but copies arrays that BLAS does not take as they lie
-            few = cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1) < FEW_PRODUCTS
+        if by_blas:   # the first begins sooner, but copies arrays that BLAS does not take as they lie
+            few = products < FEW_PRODUCTS
             return cnp.PyArray_MatrixProduct(a, x) if few else call_silently(matmul_by_numpy, a, x, None)
         if dtype_of_number(cnp.PyArray_TYPE(a)) == DTYPES or self.counts.how == BY_NUMPY:
             return None

@@ -33,12 +33,12 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, dtype, backend, workers, 
     if x.m != A.n:
         return None
     cdef Py_ssize_t size = cnp.PyArray_DescrFromType(number).itemsize
-    if out is not None and not takes(out, number, A.m, a, b):
-        return None
     cdef bint is_one = cnp.PyArray_NDIM(a) + cnp.PyArray_NDIM(b) == 3
+    if out is not None and is_one and not takes(out, number, A.m, a, b):
+        return None
     cdef cnp.npy_intp shape[MAX_DIMS + 2]
     cdef int ndim = 0 if is_one else broadcast(a, b, shape)
-    if ndim < 0 or (ndim and out is not None):
+    if ndim < 0:
         return None
     cdef int how = asked(backend, workers), k
     if how == AUTO:
@@ -54,7 +54,9 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, dtype, backend, workers, 
     if is_one:
         return product_by(how, a, b, out, number, A, x)
     shape[ndim] = A.m
-    return products_by(how, a, b, ndim + 1, shape, number, conjugates)
+    if out is not None and not takes_batch(out, number, ndim + 1, shape, a, b):
+        return None
+    return products_by(how, a, b, out, ndim + 1, shape, number, conjugates)
 
 
 cdef int number_of_product(cnp.ndarray a, cnp.ndarray b):
@@ -90,13 +92,13 @@ cdef int broadcast(cnp.ndarray a, cnp.ndarray b, cnp.npy_intp *shape) noexcept:
 
 
 cdef object products_by(
-    int how, cnp.ndarray a, cnp.ndarray b, int ndim, cnp.npy_intp *shape, int number, bint conjugates
+    int how, cnp.ndarray a, cnp.ndarray b, out, int ndim, cnp.npy_intp *shape, int number, bint conjugates
 ):
     """The products of matrices and vectors in this shape, of a dtype with this number."""
     if how < 0:
         vectors = PyArray_Conjugate(b, NULL) if conjugates else b
-        return matvec_by_numpy(a, vectors) if how == REPORTING else multiply_by_numpy(a, vectors, None)
-    cdef cnp.ndarray results = cnp.PyArray_SimpleNew(ndim, shape, number)
+        return matvec_by_numpy(a, vectors, out) if how == REPORTING else multiply_by_numpy(a, vectors, out)
+    cdef cnp.ndarray results = cnp.PyArray_SimpleNew(ndim, shape, number) if out is None else out
     multiply_by_threads(a, b, results, how, conjugates)
     return results
 
@@ -125,6 +127,20 @@ cdef bint takes(out, int number, Py_ssize_t length, cnp.ndarray a, cnp.ndarray b
     if not cnp.PyArray_ISBEHAVED(y) or (length > 1 and abs(cnp.PyArray_STRIDE(y, 0)) < cnp.PyArray_ITEMSIZE(y)):
         return False
     return lie_apart(y, a) and lie_apart(y, b)
+
+
+cdef bint takes_batch(out, int number, int ndim, cnp.npy_intp *shape, cnp.ndarray a, cnp.ndarray b) except -1:
+    """The same of products in this shape."""
+    if type(out) is not cnp.ndarray:
+        return False
+    cdef cnp.ndarray y = out
+    cdef int k
+    if cnp.PyArray_NDIM(y) != ndim or cnp.PyArray_TYPE(y) != number:
+        return False
+    for k in range(ndim):
+        if cnp.PyArray_DIM(y, k) != shape[k]:
+            return False
+    return cnp.PyArray_ISBEHAVED(y) and cnp.PyArray_IS_C_CONTIGUOUS(y) and lie_apart(y, a) and lie_apart(y, b)
 
 
 cdef bint lie_apart(cnp.ndarray one, cnp.ndarray other) noexcept:

@@ -203,7 +203,12 @@ MUTANTS = (
     Mutant("dots: beyond the inner axis", "ext/parallel.c", "count = end - b < inner - b % inner", "count = 1"),
     Mutant("batch: axes merged that lie apart", "ext/parallel.c", " || !axes_are_one(p, p->x_stride, k)", ""),
     Mutant("batch: matrices merged that lie apart", "ext/parallel.c", "p->A_stride[last] != p->A.m * p->A.rs || ", ""),
-    Mutant("short cut: out that overlaps", "ext/small_products.pxi", "lie_apart(y, a) and lie_apart(y, b)", "True"),
+    Mutant(
+        "short cut: out that overlaps",
+        "ext/small_products.pxi",
+        "    return lie_apart(y, a) and lie_apart(y, b)",
+        "    return True",
+    ),
     Mutant("short cut: batch of A counts only", "ext/small_products.pxi", "of_b if of_a == 1 else of_a", "of_a"),
     Mutant(
         "short cut: vecmat not conjugated",

@@ -112,6 +112,7 @@ def test_threads_and_numpy_may_be_asked_for(entered: list[str], options: dict[st
     A, x, out = batch[0], batch[1, 0], np.empty(n)
     matvec(batch, x, **options)
     matvec(A, x, out, **options)
+    matvec(batch, x, np.empty((2, n)), **options)
     vecmat(x, batch, **options)
     if options != {"backend": "numpy"}:
         vecdot(x, x, **options)

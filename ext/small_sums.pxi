@@ -205,9 +205,11 @@ cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
     return masked
 
 
-cdef bint add_up_as_integers(int number, dtype) except -1:
+cdef bint add_up_as_integers(cnp.ndarray a, dtype) except -1:
     """Whether the sum of these integers, cast to this dtype, is that of integers that are all cast to it."""
-    cdef int given = dtype_of_number(number), wanted = dtype_of_number(number_named(dtype))
+    cdef int given = dtype_of_number(cnp.PyArray_TYPE(a)), wanted = dtype_of_number(number_named(dtype))
+    if cnp.PyArray_SIZE(a) > MOST_WITHIN_64_BITS:
+        return False
     return (wanted == F64 and given <= U32) or (wanted == F32 and given <= U16)
 
 
@@ -238,7 +240,7 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
         return None
     if not find_axes(axis, cnp.PyArray_NDIM(a), &summed):
         return None
-    if dtype is not None and out is None and initial is zero and add_up_as_integers(number, dtype):
+    if dtype is not None and out is None and initial is zero and add_up_as_integers(a, dtype):
         s = plain_sum(a, axis, None, None, keepdims, initial, where, backend, workers)
         return None if s is None else s.astype(cnp.PyArray_DescrFromType(number_named(dtype)))
     number = number_of_sum(number)

@@ -135,6 +135,22 @@ def test_elements_are_cast_before_they_are_added(given: str, dtype: str) -> None
         require_same_bits(psum(a, 0, dtype=dtype), a.astype(dtype)[0] * 3)
 
 
+@pytest.mark.parametrize("dtype", ["?", "i1", "u2", "i4", "u4", "i8"])
+def test_sums_of_integers_as_floats(dtype: str) -> None:
+    info = np.iinfo("u1" if dtype == "?" else dtype)
+    a = np.random.default_rng(0).integers(info.min, info.max, (7, 300), endpoint=True).astype(dtype)
+    for wanted in ("f4", "f8"):
+        for axis in (None, 0, 1):
+            require_same_bits(psum(a, axis, dtype=wanted), general_sum(a, axis, dtype=wanted))
+
+
+def test_more_integers_than_64_bits_hold_are_added_as_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = np.broadcast_to(np.uint32(2**32 - 1), (2**17, 2**16))
+    monkeypatch.setitem(general_sum.__globals__, "engage", None)
+    with pytest.raises(TypeError, match="not callable"):  # the general way, which casts them first
+        psum(largest, dtype=float)
+
+
 @pytest.mark.parametrize("axes", [(0, 0), (0, -2), (1, 2), (), (True,), (0.0,)])
 def test_axes_that_are_not_two(axes: tuple[Any, ...]) -> None:
     a = np.ones((2, 3))

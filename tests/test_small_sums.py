@@ -76,7 +76,7 @@ def test_small_plain_sums_take_the_short_cut(
 ) -> None:
     a = np.ones(shape, dtype)
     expected = np.sum(a, axis) if dtype != np.float16 else general_sum(a, axis)
-    monkeypatch.setitem(general_sum.__globals__, "engage", None)  # so that the general way would fail
+    monkeypatch.setitem(general_sum.__wrapped__.__globals__, "engage", None)  # so that the general way would fail
     require_same_bits(psum(a, axis), expected)
     for _ in range(50):  # results are not lost, nor kept
         psum(a, axis)
@@ -101,7 +101,7 @@ def test_small_plain_sums_take_the_short_cut(
 def test_so_do_small_sums_that_say_more(monkeypatch: pytest.MonkeyPatch, dtype: str, options: dict[str, Any]) -> None:
     a = (np.arange(60).reshape(5, 3, 4) % 7).astype(dtype)
     expected = np.sum(a, **options)
-    monkeypatch.setitem(general_sum.__globals__, "engage", None)
+    monkeypatch.setitem(general_sum.__wrapped__.__globals__, "engage", None)
     require_same_bits(psum(a, **options), expected)
     floats = a.astype(">f4")
     if options.get("dtype") != "i8":
@@ -146,7 +146,7 @@ def test_sums_of_integers_as_floats(dtype: str) -> None:
 
 def test_more_integers_than_64_bits_hold_are_added_as_floats(monkeypatch: pytest.MonkeyPatch) -> None:
     largest = np.broadcast_to(np.uint32(2**32 - 1), (2**17, 2**16))
-    monkeypatch.setitem(general_sum.__globals__, "engage", None)
+    monkeypatch.setitem(general_sum.__wrapped__.__globals__, "engage", None)
     with pytest.raises(TypeError, match="not callable"):  # the general way, which casts them first
         psum(largest, dtype=float)
 

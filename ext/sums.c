@@ -303,12 +303,16 @@ static int has_pairs(const Addends *a) {
 
 static int choose_walk(Task *t) {
     Addends *a = &t->a;
+    t->pairs = has_pairs(a);
+    a->ndim -= t->pairs;
     const int strip = best_axis(a, 1);
-    int run = best_axis(a, 0), strips = is_strip(a, run, strip);
-    if (!strips && has_pairs(a)) {
-        t->pairs = 1;
-        t->pair_result = a->result[--a->ndim];
+    int run = best_axis(a, 0);
+    const int strips = is_strip(a, run, strip) && !(t->pairs && a->weights);
+    if (strips) {   /* the parts are one more axis of results */
+        a->ndim += t->pairs;
+        t->pairs = 0;
     }
+    if (t->pairs) t->pair_result = a->result[a->ndim];
     if (run < 0) {   /* each element is a sum of its own */
         run = a->ndim++;
         a->shape[run] = 1;

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from parlinalg import psum
+from parlinalg import psum, vecdot
 from parlinalg.testing.checks import require_same_bits
 
 ROWS = (1, 2, 3, 31, 32, 33, 64, 127, 600, 9000)
@@ -107,3 +107,19 @@ def test_a_column_that_is_special_changes_no_other(dtype: str, column: int, inst
         require_same_bits(sums[column], alone)
         require_same_bits(np.delete(sums, column), np.delete(expected, column))
         assert len(caught) in (0, 2), values
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize(("dtype", "bits"), [("c8", 20), ("c16", 50)])
+def test_exact_products_of_few_complex_numbers(n: int, dtype: str, bits: int, instruction_set: str) -> None:
+    rng = np.random.default_rng(n)
+    parts = rng.integers(-(2**bits), 2**bits, (4, 20, n))
+    x, y = (real.astype(float) + 1j * imaginary for real, imaginary in (parts[:2], parts[2:]))
+    a, b, c, d = parts.astype(object)
+    real, imaginary = (a * c + b * d).sum(1), (a * d - b * c).sum(1)
+    x, y = x.astype(dtype), y.astype(dtype)
+    expected = np.array([complex(float(u), float(v)) for u, v in zip(real, imaginary, strict=True)])
+    for u, v in ((x, y), (x, y[:, ::-1].copy()[:, ::-1]), (x[:, ::-1].copy()[:, ::-1], np.asfortranarray(y))):
+        require_same_bits(vecdot(u, v, exact=True), expected.astype(dtype))
+        one_by_one = [vecdot(one, other, exact=True) for one, other in zip(u, v, strict=True)]
+        require_same_bits(np.array(one_by_one), expected.astype(dtype))

@@ -75,6 +75,15 @@ def test_columns_of_float32(kind: str, rows: int, instruction_set: str) -> None:
         require_same_bits(psum(halves, 0), np.array([psum(column) for column in halves.T]), kind)
 
 
+@pytest.mark.parametrize("rows", [3, 5, 8, 9, 40])
+def test_what_the_errors_of_additions_lose_decides_a_tie(rows: int, instruction_set: str) -> None:
+    a = np.zeros((rows, COLUMNS))
+    a[0], a[1] = 1, 2.0**-53  # halfway between two float64
+    a[-1, ::3], a[-1, 1::3] = 2.0**-120, -(2.0**-120)
+    require_same_bits(psum(a, 0), np.where(a[-1] > 0, 1 + 2.0**-52, 1))
+    require_same_bits(psum(a[:, ::-1], 0), np.where(a[-1, ::-1] > 0, 1 + 2.0**-52, 1))
+
+
 @pytest.mark.parametrize("rows", [2, 3, 8, 9, 40])
 def test_float64_are_rounded_once_to_float32(rows: int, instruction_set: str) -> None:
     a = np.zeros((rows, COLUMNS))

@@ -10,8 +10,6 @@ from pathlib import Path
 __all__ = ["build_extensions", "compile_driver", "environment_of"]
 
 ROOT = Path(__file__).parents[2]
-KERNELS = ("products", "convert", "matvec", "folds", "groups", "singles", "sums", "integers", "table")
-COMMON = ("select", "round", "parallel", "placement")
 DRIVER = Path(__file__).with_name("race.c")
 ADDRESS = "address,undefined"
 
@@ -19,7 +17,8 @@ ADDRESS = "address,undefined"
 def compile_driver(folder: Path, sanitizer: str, *macros: str) -> Path:
     """race.c, with the kernels that any processor can run."""
     program = folder / f"race-{sanitizer.split(',')[0]}-{'-'.join(macros) or 'plain'}"
-    sources = [DRIVER, *(ROOT / "ext" / f"{name}.c" for name in (*KERNELS, *COMMON))]
+    generated = {path.stem for path in (ROOT / "ext").glob("*.pyx")}
+    sources = [DRIVER, *sorted(path for path in (ROOT / "ext").glob("*.c") if path.stem not in generated)]
     command = ["gcc", "-std=gnu11", "-O1", "-g", "-fopenmp", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
     command += [
         "-fno-strict-aliasing",

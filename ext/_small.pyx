@@ -44,7 +44,7 @@ cnp.import_array()
 cdef const Kernels *kernels = <const Kernels *><size_t>table_address()
 cdef enum:
     ROWS, COLUMNS, OTHER, SHORT, SUMS, OTHER_SUMS, KINDS   # products of matrices that lie so, and sums
-    MOST_OF_SHORT = 32, LEAST_MANY = 64, MOST_OF_FEW = 4   # as `layout_of` in model.py
+    MOST_OF_SHORT = 32, LEAST_MANY = 64   # as `layout_of` in model.py
     MOST_STEPS = 24
     ALWAYS_SERIAL = 32768   # bytes of a matrix
     MOST_ASKED = 64   # threads, which no host refuses
@@ -199,8 +199,7 @@ cdef int layout_of(cnp.ndarray a, const Matrix *A, int number) noexcept:
     if A.cs == size or A.n == 1:
         return SHORT if A.n <= MOST_OF_SHORT and A.m >= LEAST_MANY else ROWS
     if A.rs == size:
-        few = MOST_OF_FEW if native(number) in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE) else 0
-        return SHORT if few < A.m <= MOST_OF_SHORT and A.n >= LEAST_MANY else COLUMNS
+        return SHORT if A.m <= MOST_OF_SHORT and A.n >= LEAST_MANY else COLUMNS
     return OTHER
 
 

@@ -8,7 +8,7 @@
    of s, and that of the odd lanes of t less that of the even ones. */
 INLINE V JOIN(swapped, N)(V v) { return PICK_SWAPPED(SIZE, v); }
 
-INLINE void JOIN(put_sums, N)(V s, V t, int conjugated, V *sums) {
+INLINE void JOIN(put_signs, N)(V s, V t, int conjugated, V *sums) {
     V of_s = {0}, of_t = {0};
     for (int k = 0; k < W; k++) {
         of_s[k] = k % 2 && !conjugated ? -1 : 1;
@@ -16,6 +16,66 @@ INLINE void JOIN(put_sums, N)(V s, V t, int conjugated, V *sums) {
     }
     sums[0] = s * of_s;
     sums[1] = t * of_t;
+}
+
+/* Rows that follow each other and of which a vector holds several, of n parts. Returns how many that were. */
+INLINE ptrdiff_t JOIN(complex_rows_of_parts, N)(const ptrdiff_t n, ptrdiff_t m, const T *A, const T *x, int conjugated,
+                                                T *y) {
+    enum { TOGETHER = ROWS / 2 };
+    V repeated, factors[2], sums[ROWS];
+    JOIN(LaneNumbers, SIZE) place;   /* real parts lie before imaginary ones, as many of each as a vector holds rows */
+    for (ptrdiff_t k = 0; k < W; k += n) memcpy((T *)&repeated + k, x, (size_t)n * sizeof(T));
+    for (ptrdiff_t k = 0; k < W; k++) place[k] = k / 2 / (W / n) * 2 * (W / n) + k / 2 % (W / n) + k % 2 * (W / n);
+    JOIN(put_signs, N)(repeated, JOIN(swapped, N)(repeated), conjugated, factors);
+    ptrdiff_t i = 0;
+    for (; i + TOGETHER <= m; i += TOGETHER) {
+        for (ptrdiff_t k = 0; k < n / 2; k++) {
+            const V a = LOAD(A + i * n + k * W);
+            sums[2 * k] = a * factors[0]; sums[2 * k + 1] = a * factors[1];
+        }
+        *(V *)(y + 2 * i) = LOAD(y + 2 * i) + __builtin_shuffle(ACROSS_ALL(n, sums), place);
+    }
+    return i;
+}
+
+/* Rows of few vectors, and perhaps an end, as many as are whole groups: x stays in registers. Returns how many. */
+INLINE ptrdiff_t JOIN(short_complex_rows, N)(const int vectors, const int ending, ptrdiff_t m, ptrdiff_t n, const T *A,
+                                             ptrdiff_t lda, const T *x, const End *end_, int conjugated, T *y) {
+    enum { TOGETHER = ROWS / 2 };
+    const End end = *end_;
+    V factors[3][2], sums[ROWS];
+    for (int l = 0; l < vectors; l++)
+        JOIN(put_signs, N)(LOAD(x + l * W), JOIN(swapped, N)(LOAD(x + l * W)), conjugated, factors[l]);
+    JOIN(put_signs, N)(end.x, JOIN(swapped, N)(end.x), conjugated, factors[2]);
+    ptrdiff_t i = 0;
+    for (; i + TOGETHER <= m; i += TOGETHER) {
+        for (int k = 0; k < TOGETHER; k++, A += lda) {
+            V s = {0}, t = {0};
+            if (ending) {
+                const V a = JOIN(load_end, N)(A, n, 1, &end);
+                s += a * factors[2][0]; t += a * factors[2][1];
+            }
+            for (int l = 0; l < vectors; l++) {
+                const V a = LOAD(A + l * W);
+                s += a * factors[l][0]; t += a * factors[l][1];
+            }
+            sums[2 * k] = s; sums[2 * k + 1] = t;
+        }
+        JOIN(add_all_sums, N)(ACROSS_ALL(ROWS, sums), y + 2 * i);
+    }
+    return i;
+}
+
+INLINE ptrdiff_t JOIN(few_complex_vectors, N)(ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t lda, const T *x,
+                                              const End *end, int conjugated, T *y) {
+    switch (n >= 3 * W ? -1 : n / W * 2 + (end->count > 0)) {
+    case 1: return JOIN(short_complex_rows, N)(0, 1, m, n, A, lda, x, end, conjugated, y);
+    case 2: return JOIN(short_complex_rows, N)(1, 0, m, n, A, lda, x, end, conjugated, y);
+    case 3: return JOIN(short_complex_rows, N)(1, 1, m, n, A, lda, x, end, conjugated, y);
+    case 4: return JOIN(short_complex_rows, N)(2, 0, m, n, A, lda, x, end, conjugated, y);
+    case 5: return JOIN(short_complex_rows, N)(2, 1, m, n, A, lda, x, end, conjugated, y);
+    default: return 0;
+    }
 }
 
 INLINE void JOIN(four_complex_rows, N)(ptrdiff_t n, const T *a, ptrdiff_t lda, const T *x, const End *end,
@@ -41,10 +101,10 @@ INLINE void JOIN(four_complex_rows, N)(ptrdiff_t n, const T *a, ptrdiff_t lda, c
         s2 += c0 * u; t2 += c0 * v;
         s3 += d0 * u; t3 += d0 * v;
     }
-    JOIN(put_sums, N)(s0, t0, conjugated, sums);
-    JOIN(put_sums, N)(s1, t1, conjugated, sums + 2);
-    JOIN(put_sums, N)(s2, t2, conjugated, sums + 4);
-    JOIN(put_sums, N)(s3, t3, conjugated, sums + 6);
+    JOIN(put_signs, N)(s0, t0, conjugated, sums);
+    JOIN(put_signs, N)(s1, t1, conjugated, sums + 2);
+    JOIN(put_signs, N)(s2, t2, conjugated, sums + 4);
+    JOIN(put_signs, N)(s3, t3, conjugated, sums + 6);
 }
 
 INLINE void JOIN(one_complex_row, N)(ptrdiff_t n, const T *a, const T *x, const End *end, int conjugated, V *sums) {
@@ -64,7 +124,7 @@ INLINE void JOIN(one_complex_row, N)(ptrdiff_t n, const T *a, const T *x, const 
         const V a0 = JOIN(load_end, N)(a, n, 1, end);
         s[1] += a0 * end->x; t[1] += a0 * JOIN(swapped, N)(end->x);
     }
-    JOIN(put_sums, N)((s[0] + s[1]) + (s[2] + s[3]), (t[0] + t[1]) + (t[2] + t[3]), conjugated, sums);
+    JOIN(put_signs, N)((s[0] + s[1]) + (s[2] + s[3]), (t[0] + t[1]) + (t[2] + t[3]), conjugated, sums);
 }
 #endif
 
@@ -89,10 +149,18 @@ INLINE void JOIN(complex_rows_of, N)(ptrdiff_t m, ptrdiff_t elements, const void
     T *y = y_;
     const ptrdiff_t n = 2 * elements;
 #if W > 1
-    ptrdiff_t i = JOIN(tiny_ones, N)(m, n, lda, 1);
-    JOIN(tiny_complex_rows, N)(i, n, A, lda, x, conjugated, y);
+    ptrdiff_t i = 0;
+    if (lda == n) switch (n) {
+        case 2: i = JOIN(complex_rows_of_parts, N)(2, m, A, x, conjugated, y); break;
+        case 4: i = W >= 4 ? JOIN(complex_rows_of_parts, N)(4, m, A, x, conjugated, y) : 0; break;
+        case 8: i = W >= 8 ? JOIN(complex_rows_of_parts, N)(8, m, A, x, conjugated, y) : 0; break;
+    }
+    const ptrdiff_t before = JOIN(tiny_ones, N)(m - i, n, lda, 1);
+    JOIN(tiny_complex_rows, N)(before, n, A + i * lda, lda, x, conjugated, y + 2 * i);
+    i += before;
     if (i == m) return;
     const End end = JOIN(end_of, N)(n, x);
+    i += JOIN(few_complex_vectors, N)(m - i, n, A + i * lda, lda, x, &end, conjugated, y + 2 * i);
     enum { MOST = ROWS / 2 > 4 ? ROWS / 2 : 4 };   /* rows at a time */
     _Alignas(VECTOR_BYTES) V sums[2 * MOST];
     for (; i < m; i += MOST) {
@@ -103,7 +171,7 @@ INLINE void JOIN(complex_rows_of, N)(ptrdiff_t m, ptrdiff_t elements, const void
         for (; k < count; k++) JOIN(one_complex_row, N)(n, A + (i + k) * lda, x, &end, conjugated, sums + 2 * k);
         for (k = 0; k < count; k += ROWS / 2) {
             const ptrdiff_t parts = min_of(ROWS, 2 * (count - k));
-            if (parts == ROWS) JOIN(add_all_sums, N)(ACROSS_ALL(sums + 2 * k), y + 2 * (i + k));
+            if (parts == ROWS) JOIN(add_all_sums, N)(ACROSS_ALL(ROWS, sums + 2 * k), y + 2 * (i + k));
             else JOIN(add_sums, N)(parts, ACROSS(parts, ROWS, sums + 2 * k), y + 2 * (i + k));
         }
     }

@@ -248,7 +248,7 @@ static void choose_tiles(Walk *w, Addends *a) {
     const int last = a->ndim - 1;
     w->rows = best_axis(a, 0);
     w->columns = best_axis(a, 1);
-    if (w->rows == last - 1 && a->result[last] && a->shape[w->rows] >= LONG) w->columns = last;
+    if (w->rows >= 0 && w->rows == last - 1 && a->result[last] && a->shape[w->rows] >= LONG) w->columns = last;
     if (w->columns < 0) w->columns = last == 0 ? single_axis(a) : w->rows == last ? last - 1 : last;
     if (w->rows < 0) w->rows = single_axis(a);   /* each element is a sum of its own */
     for (int k = 0; k < a->ndim; k++) w->most[k] = 1;

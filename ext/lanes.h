@@ -51,9 +51,9 @@
 #define PICK(size, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #endif
 #endif
-#ifndef PICK   /* GCC before 12 */
 typedef uint32_t LaneNumbers_4 __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint64_t LaneNumbers_8 __attribute__((vector_size(VECTOR_BYTES)));
+#ifndef PICK   /* GCC before 12 */
 #define PICK(size, a, b, ...) __builtin_shuffle(a, b, (JOIN(LaneNumbers, size)){__VA_ARGS__})
 #endif
 

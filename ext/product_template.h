@@ -28,33 +28,113 @@ typedef T V;
 
 #include "row_template.h"
 
-/* Whole vectors of short columns: their sums stay in registers. Returns how many rows that were. */
-static ptrdiff_t JOIN(short_cols, N)(ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t lda, const T *x, T *y) {
-    ptrdiff_t i = 0;
-    for (; i + W <= m; i += W) {
-        const T *a = A + i;
-        V s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-        ptrdiff_t j = 0;
-        for (; j + 4 <= n; j += 4, a += 4 * lda) {
-            s0 += SCALED(LOAD(a), x[j]); s1 += SCALED(LOAD(a + lda), x[j + 1]);
-            s2 += SCALED(LOAD(a + 2 * lda), x[j + 2]); s3 += SCALED(LOAD(a + 3 * lda), x[j + 3]);
+#if W > 1
+/* Columns of `count` vectors, with the sums in registers: y += A x, and, of a pair, w += A z. The last vector ends where
+   a column does: what it has of rows that were counted already, or of the column before, nobody needs. */
+INLINE void JOIN(short_cols, N)(const int count, const int pair, ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t lda,
+                                const T *x, const T *z, T *y, T *w) {
+    enum { MOST = 4 };
+    const ptrdiff_t together = MOST / count, last = m - W, missing = last < 0 ? -last : 0;
+    const ptrdiff_t first = !missing ? 0 : lda < missing ? min_of(n, (missing + lda - 1) / lda) : 1;
+    V s[MOST], t[MOST];
+    for (int k = 0; k < MOST; k++) s[k] = t[k] = (V){0};
+    ptrdiff_t j = first;
+    for (; j + together <= n; j += together)
+        for (int k = 0; k < together * count; k++) {
+            const ptrdiff_t col = j + k / count, row = k % count == count - 1 ? last : k % count * W;
+            const V a = LOAD(A + col * lda + row);
+            s[k] += SCALED(a, x[col]);
+            if (pair) t[k] += SCALED(a, z[col]);
         }
-        for (; j < n; j++, a += lda) s0 += SCALED(LOAD(a), x[j]);
-        *(V *)(y + i) = LOAD(y + i) + ((s0 + s1) + (s2 + s3));
+    for (; j < n; j++)
+        for (int k = 0; k < count; k++) {
+            const V a = LOAD(A + j * lda + (k == count - 1 ? last : k * W));
+            s[k] += SCALED(a, x[j]);
+            if (pair) t[k] += SCALED(a, z[j]);
+        }
+    for (int k = count; k < together * count; k++) {
+        s[k % count] += s[k];
+        t[k % count] += t[k];
     }
-    return i;
+    for (int k = 0; k < count - 1; k++) {
+        *(V *)(y + k * W) = LOAD(y + k * W) + s[k];
+        if (pair) *(V *)(w + k * W) = LOAD(w + k * W) + t[k];
+    }
+    for (ptrdiff_t i = (count - 1) * W; i < m; i++) {
+        y[i] += ((const T *)&s[count - 1])[i - last];
+        if (pair) w[i] += ((const T *)&t[count - 1])[i - last];
+    }
+    for (j = 0; j < first; j++)
+        for (ptrdiff_t i = 0; i < m; i++) {
+            y[i] += A[j * lda + i] * x[j];
+            if (pair) w[i] += A[j * lda + i] * z[j];
+        }
 }
+
+INLINE void JOIN(few_cols, N)(const int pair, ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t lda, const T *x,
+                              const T *z, T *y, T *w) {
+    switch ((m - 1) / W) {
+    case 0: JOIN(short_cols, N)(1, pair, m, n, A, lda, x, z, y, w); return;
+    case 1: JOIN(short_cols, N)(2, pair, m, n, A, lda, x, z, y, w); return;
+    case 2: JOIN(short_cols, N)(3, pair, m, n, A, lda, x, z, y, w); return;
+    case 3: JOIN(short_cols, N)(4, pair, m, n, A, lda, x, z, y, w); return;
+    }
+}
+#endif
+
+#if defined(OWN_LANES) && W > 2
+/* Columns of m elements that follow each other: W of them, m vectors, at a time. Of a pair for two vectors at once. */
+INLINE void JOIN(packed_cols, N)(const int m, const int pair, ptrdiff_t n, const T *A, const T *x, const T *z, T *y,
+                                 T *w) {
+    enum { MOST = 8 };
+    V s[MOST], t[MOST];
+    JOIN(LaneNumbers, SIZE) column[MOST];
+    for (int k = 0; k < m; k++) {
+        s[k] = t[k] = (V){0};
+        for (int l = 0; l < W; l++) column[k][l] = (k * W + l) / m;
+    }
+    ptrdiff_t j = 0;
+    for (; j + W <= n; j += W, A += m * W) {
+        const V u = LOAD(x + j), v = LOAD(z + j);
+        for (int k = 0; k < m; k++) {
+            const V a = LOAD(A + k * W);
+            s[k] += a * __builtin_shuffle(u, column[k]);
+            if (pair) t[k] += a * __builtin_shuffle(v, column[k]);
+        }
+    }
+    for (int k = 0; k < m * W; k++) {
+        y[k % m] += s[k / W][k % W];
+        if (pair) w[k % m] += t[k / W][k % W];
+    }
+    for (; j < n; j++, A += m)
+        for (int i = 0; i < m; i++) {
+            y[i] += A[i] * x[j];
+            if (pair) w[i] += A[i] * z[j];
+        }
+}
+#endif
 
 /* Four columns at a time, so that y is loaded and stored once for four products. */
 static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t lda, const void *x_, void *y_) {
-    enum { SHORT = W > 1 ? 4 * W : 0 };
-    const T *x = x_;
-    const ptrdiff_t done = m <= SHORT ? JOIN(short_cols, N)(m, n, A_, lda, x_, y_) : 0;
-    const T *A = (const T *)A_ + done;
-    T *y = (T *)y_ + done;
+    const T *A = A_, *x = x_;
+    T *y = y_;
     ptrdiff_t j = 0;
-    m -= done;
-    if (!m) return;
+#if defined(OWN_LANES) && W > 2
+    if (lda == m && n >= W) switch (m) {
+        case 2: JOIN(packed_cols, N)(2, 0, n, A, x, x, y, y); return;
+        case 3: JOIN(packed_cols, N)(3, 0, n, A, x, x, y, y); return;
+        case 4: JOIN(packed_cols, N)(4, 0, n, A, x, x, y, y); return;
+        case 5: JOIN(packed_cols, N)(5, 0, n, A, x, x, y, y); return;
+        case 6: JOIN(packed_cols, N)(6, 0, n, A, x, x, y, y); return;
+        case 7: JOIN(packed_cols, N)(7, 0, n, A, x, x, y, y); return;
+    }
+#endif
+#if W > 1
+    if (m <= 4 * W && lda > 0) {
+        JOIN(few_cols, N)(0, m, n, A, lda, x, x, y, y);
+        return;
+    }
+#endif
     for (; j + 4 <= n; j += 4) {
         const T *a = A + j * lda, *b = a + lda, *c = b + lda, *d = c + lda;
         const T x0 = x[j], x1 = x[j + 1], x2 = x[j + 2], x3 = x[j + 3];
@@ -135,6 +215,23 @@ static void JOIN(col_pairs, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff
     const T *A = A_, *x = x_, *z = z_;
     T *y = y_, *w = w_;
     ptrdiff_t j = 0;
+#if W > 2
+    if (lda == m && n >= W) switch (m) {
+        case 2: JOIN(packed_cols, N)(2, 1, n, A, x, z, y, w); return;
+        case 4: JOIN(packed_cols, N)(4, 1, n, A, x, z, y, w); return;
+        case 6: JOIN(packed_cols, N)(6, 1, n, A, x, z, y, w); return;
+    }
+    if (lda == m && n >= W && m == 8 && W > 8) {
+        JOIN(packed_cols, N)(8, 1, n, A, x, z, y, w);
+        return;
+    }
+#endif
+#if W > 1
+    if (m <= 4 * W && lda > 0) {
+        JOIN(few_cols, N)(1, m, n, A, lda, x, z, y, w);
+        return;
+    }
+#endif
     for (; j + 4 <= n; j += 4) {
         const T *a = A + j * lda, *b = a + lda, *c = b + lda, *d = c + lda;
         const T x0 = x[j], x1 = x[j + 1], x2 = x[j + 2], x3 = x[j + 3];

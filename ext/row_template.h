@@ -26,12 +26,12 @@ static inline V JOIN(across, N)(ptrdiff_t count, ptrdiff_t lanes, V *v) {
     return v[0];
 }
 
-/* The same of ROWS vectors, in registers. */
-INLINE V JOIN(across_all, N)(V *v) {
-    if (ROWS > 8) JOIN(halve, N)(16, v);
-    if (ROWS > 4) JOIN(halve, N)(8, v);
-    if (ROWS > 2) JOIN(halve, N)(4, v);
-    JOIN(halve, N)(2, v);
+/* The same of as many vectors as lanes, in registers. */
+INLINE V JOIN(across_all, N)(const ptrdiff_t lanes, V *v) {
+    if (lanes > 8) JOIN(halve, N)(16, v);
+    if (lanes > 4) JOIN(halve, N)(8, v);
+    if (lanes > 2) JOIN(halve, N)(4, v);
+    if (lanes > 1) JOIN(halve, N)(2, v);
     return v[0];
 }
 #endif
@@ -115,20 +115,29 @@ INLINE void JOIN(add_all_sums, N)(LANES sums, T *y) {
     *(JOIN(results, N) *)y += __builtin_convertvector(sums, JOIN(results, N));
 }
 
-/* Rows that follow each other and of which a vector holds several. Returns how many that were. */
-static ptrdiff_t JOIN(packed_rows, N)(ptrdiff_t m, ptrdiff_t n, const T *A, const T *x, T *y) {
-    const ptrdiff_t lanes = n * (ptrdiff_t)sizeof(T) / (ptrdiff_t)sizeof(LANE);
-    if (m < ROWS || !lanes || W % n) return 0;
+/* Rows that follow each other and of which a vector holds several: n elements, `lanes` of the sums. */
+INLINE ptrdiff_t JOIN(rows_of_lanes, N)(const ptrdiff_t lanes, ptrdiff_t m, ptrdiff_t n, const T *A, const T *x, T *y) {
     _Alignas(VECTOR_BYTES) LANES sums[ROWS];
-    V repeated = {0};
-    memcpy(&repeated, x, (size_t)n * sizeof(T));
-    for (ptrdiff_t k = n; k < W; k *= 2) memcpy((T *)&repeated + k, &repeated, (size_t)k * sizeof(T));
+    V repeated;
+    for (ptrdiff_t k = 0; k < W; k += n) memcpy((T *)&repeated + k, x, (size_t)n * sizeof(T));
     ptrdiff_t i = 0;
     for (; i + ROWS <= m; i += ROWS) {
         for (ptrdiff_t k = 0; k < lanes; k++) sums[k] = WIDEN(TIMES(LOAD(A + i * n + k * W), repeated));
-        JOIN(add_all_sums, N)(ACROSS(lanes, lanes, sums), y + i);
+        JOIN(add_all_sums, N)(ACROSS_ALL(lanes, sums), y + i);
     }
     return i;
+}
+
+/* Returns how many rows that were. */
+static ptrdiff_t JOIN(packed_rows, N)(ptrdiff_t m, ptrdiff_t n, const T *A, const T *x, T *y) {
+    if (W % n) return 0;
+    switch (n * sizeof(T) / sizeof(LANE)) {
+    case 1: return JOIN(rows_of_lanes, N)(1, m, n, A, x, y);
+    case 2: return JOIN(rows_of_lanes, N)(2, m, n, A, x, y);
+    case 4: return JOIN(rows_of_lanes, N)(4, m, n, A, x, y);
+    case 8: return JOIN(rows_of_lanes, N)(8, m, n, A, x, y);
+    default: return 0;
+    }
 }
 
 /* Rows of few vectors, and perhaps an end, as many as are whole groups: x stays in registers. Returns how many. */
@@ -147,7 +156,7 @@ INLINE ptrdiff_t JOIN(short_rows, N)(const int vectors, const int ending, ptrdif
             for (int l = 0; l < vectors; l++) s += TIMES(JOIN(load, N)(a + step * l * W, step), u[l]);
             sums[k] = WIDEN(s);
         }
-        JOIN(add_all_sums, N)(ACROSS_ALL(sums), y + i);
+        JOIN(add_all_sums, N)(ACROSS_ALL(ROWS, sums), y + i);
     }
     return i;
 }
@@ -194,7 +203,7 @@ INLINE void JOIN(stepped_rows, N)(ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_
         ptrdiff_t k = 0;
         for (; k + 4 <= count; k += 4) JOIN(four_rows, N)(n, A + (i + k) * lda, lda, step, x, &end, sums + k);
         for (; k < count; k++) sums[k] = JOIN(one_row, N)(n, A + (i + k) * lda, step, x, &end);
-        if (count == ROWS) JOIN(add_all_sums, N)(ACROSS_ALL(sums), y + i);
+        if (count == ROWS) JOIN(add_all_sums, N)(ACROSS_ALL(ROWS, sums), y + i);
         else JOIN(add_sums, N)(count, ACROSS(count, ROWS, sums), y + i);
     }
 }

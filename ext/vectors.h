@@ -43,13 +43,18 @@ static inline int any(Words w) {
 #endif
 }
 
-/* In registers: numbers read one by one would have to wait until the vector is in memory. */
+/* In registers: numbers read one by one would have to wait until the vector is in memory. GCC's own reduction adds
+   signed integers, which must not overflow. */
 static inline uint64_t total_of(Words w) {
+#if defined(__AVX2__)
 #if defined(__AVX512F__)
-    return (uint64_t)_mm512_reduce_add_epi64((__m512i)w);
-#elif defined(__AVX2__)
-    const __m128i half = _mm_add_epi64(_mm256_castsi256_si128((__m256i)w), _mm256_extracti128_si256((__m256i)w, 1));
-    return (uint64_t)_mm_extract_epi64(half, 0) + (uint64_t)_mm_extract_epi64(half, 1);
+    const __m512i all = (__m512i)w;
+    const __m256i four = _mm256_add_epi64(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+#else
+    const __m256i four = (__m256i)w;
+#endif
+    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+    return (uint64_t)_mm_extract_epi64(two, 0) + (uint64_t)_mm_extract_epi64(two, 1);
 #else
     return w[0] + w[1];
 #endif

@@ -21,7 +21,6 @@ PRODUCTS = 100  # of an operator, in which placing its matrix must pay
 WORTH_PLACING = 0.5  # of the time of who needs no placing, that a device must at least save
 WORTH = 0.8  # of the time of the simpler candidate, that the other one must at least take: loops flatter threads
 SHORT, MANY = 32, 64  # elements of a row that is short; rows
-FEW = 4  # rows of columns of floats that BLAS is fast with
 LARGE, WORTH_OF_LARGE = 1 << 23, 0.92  # bytes, from which on that is less so
 FROM_MEMORY = 1 << 26  # bytes, from which on BLAS has to read rows from memory
 
@@ -196,5 +195,5 @@ def layout_of(a: Any, dtype: Any) -> str:
     if strides[1] == a.itemsize or n == 1:
         return "short" if n <= SHORT and m >= MANY else "rows"
     if strides[0] == a.itemsize:
-        return "short" if (FEW if a.dtype.char in "fd" else 0) < m <= SHORT and n >= MANY else "columns"
+        return "short" if m <= SHORT and n >= MANY else "columns"
     return "other"

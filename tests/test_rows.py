@@ -52,6 +52,30 @@ def test_neighbours_do_not_count(instruction_set: str, dtype: str, step: int) ->
         assert (y[2::3].real == np.inf).all() or np.dtype(dtype).kind == "c"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 3, 16, 37, 70])
+def test_columns_of_every_length(instruction_set: str, dtype: str, n: int) -> None:
+    for m in LENGTHS:
+        for lda in (m, m + 1, 1):
+            A = rows(dtype, n, m, 1, lda).T
+            x = rows(dtype, 1, n, 1, n)[0]
+            assert np.array_equal(matvec(A, x, backend="openmp", workers=1), A.copy() @ x), (m, lda)
+            assert np.array_equal(vecmat(x, A.T, backend="openmp", workers=1), A.copy() @ x.conj()), (m, lda)
+
+
+@pytest.mark.parametrize("dtype", "fdFD")
+@pytest.mark.parametrize("gap", [0, 1])
+def test_neighbours_of_columns_do_not_count(instruction_set: str, dtype: str, gap: int) -> None:
+    for m in LENGTHS:
+        for special in {0, m // 2, m - 1}:
+            A = np.full((40, m + gap), np.nan, dtype)[:, :m].T
+            A[...] = np.arange(1, 41)
+            A[special] = np.inf
+            y = matvec(A, np.ones(40, dtype), backend="openmp", workers=1)
+            assert not np.isfinite(y[special])
+            assert (np.delete(y, special) == 820).all()
+
+
 @pytest.mark.parametrize("dtype", "?bHiefdgF")
 @pytest.mark.parametrize("vector", "FDG")
 def test_other_dtypes_of_matrix_and_complex_vector(instruction_set: str, dtype: str, vector: str) -> None:

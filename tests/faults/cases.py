@@ -251,7 +251,7 @@ def sanitized_suite(folder: Path) -> Outcome:
     tests = [str(path) for name in SANITIZED for path in HERE.parent.glob(f"test_{name}.py")]
     command = [PYTHON, str(HERE / "sanitizers.py"), "-q", "-p", "no:cacheprovider", "--timeout=0"]
     command += ["-x", "-s", "-k", "not opencl and not mpi and not ipyparallel and not process"]  # of other libraries
-    return run([*command, *tests], 300.0, environment)
+    return run([*command, *tests], 600.0, environment)
 
 
 def canaries(quick: bool) -> Iterator[Case]:

@@ -194,15 +194,13 @@ cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
         return a
     if cnp.PyArray_SIZE(a) > MOST_COPIED:
         return None
-    if where is True:
+    if where is not True:
+        if type(where) is not cnp.ndarray or where.dtype.num != cnp.NPY_BOOL or where.shape != (<object>a).shape:
+            return None
+    if addend is not a.descr:
         with ieee754():
-            return a.astype(addend)
-    if type(where) is not cnp.ndarray or where.dtype.num != cnp.NPY_BOOL or where.shape != (<object>a).shape:
-        return None
-    masked = np.zeros((<object>a).shape, addend)
-    with ieee754():
-        np.copyto(masked, a, where=where)
-    return masked
+            a = a.astype(addend)
+    return a if where is True else masked(a, where)
 
 
 cdef bint add_up_as_integers(cnp.ndarray a, dtype) except -1:

@@ -15,6 +15,7 @@ __all__ = [
     "as_where",
     "check_out",
     "is_there",
+    "masked",
     "may_overlap",
     "real_view",
 ]
@@ -35,6 +36,7 @@ Operand: TypeAlias = ArrayLike | DeviceArray
 NUMERIC_KINDS = "biufc"
 MOST_AXES = 64
 SMALL = 1 << 16  # elements
+FEW = 1000  # elements, below which masks by bits take longer
 PLAIN = frozenset((bool, int, float, complex))  # which mask nothing
 ACCEPTED = "accepted are arrays, and sequences, of bool, integers, floats or complex numbers"
 
@@ -180,6 +182,25 @@ def as_where(function: str, where: Any, shape: tuple[int, ...]) -> NDArray[np.bo
         return np.broadcast_to(mask, shape)
     except ValueError:
         raise ValueError(f"{function}: where has shape {mask.shape}, which does not broadcast to {shape}") from None
+
+
+def masked(a: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
+    """A copy with zeros where the mask, of the same shape, is False.
+
+    By bits: where a mask is random, no processor foresees the branches that ``numpy.where`` takes.
+    """
+    if a.size < FEW:
+        kept = np.zeros(a.shape, a.dtype)
+        np.copyto(kept, a, where=mask)
+        return kept
+    bits = np.negative(mask.astype(f"u{min(a.itemsize, 8)}"))
+    if a.itemsize <= 8:
+        bits &= a.view(bits.dtype)
+        return np.asarray(bits.view(a.dtype))
+    kept = np.empty_like(a)
+    for into, part in ((kept.real, a.real), (kept.imag, a.imag)):
+        np.bitwise_and(part.view(bits.dtype), bits, out=into.view(bits.dtype))
+    return kept
 
 
 def real_view(a: NDArray[Any], axis: int) -> NDArray[Any]:

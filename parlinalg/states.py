@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,15 @@ from numpy.typing import NDArray
 from ._kernels import ieee754
 from .dispatch import Choice
 from .exact import digits, round_states
-from .operands import real_view
+from .operands import masked, real_view
 from .split import pieces
 
-__all__ = ["round_sums", "states_of", "states_of_pieces"]
+__all__ = ["CAST_AT_A_TIME", "addends_of", "round_sums", "states_of", "states_of_pieces"]
 
 Array = NDArray[Any]
 
 TWO_TO_63 = 2.0**63
-CAST_AT_A_TIME = 1 << 18  # elements that are cast or masked at a time: 2 MB of float64
+CAST_AT_A_TIME = 1 << 16  # elements that are cast or masked at a time: half a megabyte of float64
 
 
 def states_of(choice: Choice, a: Array, kept: int) -> NDArray[np.int64]:
@@ -32,13 +33,24 @@ def states_of_pieces(choice: Choice, a: Array, kept: int, cast: np.dtype, mask: 
     """The states of elements that are cast, or masked by zeros, a bounded piece at a time."""
     parts = (2,) if cast.kind == "c" else ()
     states = np.zeros((*a.shape[:kept], *parts, digits(cast)), np.int64)
-    for index in pieces(a.shape, CAST_AT_A_TIME):
-        with ieee754():
-            piece = _cast(a[index], cast)
-        if mask is not None:
-            piece = np.where(mask[index], piece, cast.type(0))
+    for index in _pieces_as_they_lie(a):
+        piece = addends_of(a[index], cast, None if mask is None else mask[index])
         states[index[:kept]] += states_of(choice, piece, kept)
     return states
+
+
+def _pieces_as_they_lie(a: Array) -> Iterator[tuple[Any, ...]]:
+    order = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
+    place = sorted(range(a.ndim), key=order.__getitem__)
+    for index in pieces(tuple(a.shape[axis] for axis in order), CAST_AT_A_TIME):
+        yield index if index == (...,) else tuple(index[at] for at in place)
+
+
+def addends_of(a: Array, cast: np.dtype, mask: Array | None) -> Array:
+    """What is added: elements that are cast, or masked by zeros."""
+    with ieee754():
+        a = _cast(a, cast)
+    return a if mask is None else masked(a, mask)
 
 
 def _cast(a: Array, dtype: np.dtype) -> Array:

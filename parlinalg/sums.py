@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from .distributed import DistributedArray
 from .operands import Operand, as_dtype, as_operand, as_where, check_out, is_there, may_overlap, real_view
 from .plan import SumPlan, plan_sum
 from .split import pieces
-from .states import round_sums, states_of, states_of_pieces
+from .states import CAST_AT_A_TIME, addends_of, round_sums, states_of, states_of_pieces
 
 __all__ = ["psum"]
 
 Array = NDArray[Any]
+
+MOST_IN_A_ROW = 1 << 10  # elements of a sum, of which copies are worth it
 
 
 @_small.short_cut_of_sums
@@ -197,21 +200,42 @@ def _sum(plan: SumPlan, choice: Choice, a: Array, mask: Array | None, addend: Ar
     a = a.transpose(plan.order)
     kept = plan.kept
     result = result.reshape(a.shape[:kept])
-    if mask is None and plan.cast is None and not addend and result.dtype.kind in "fc":
-        _write(choice, a, kept, result)
-        return
     if mask is not None:
         mask = mask.transpose(plan.order)
+    if result.dtype.kind in "fc":
+        as_they_are = mask is None and plan.cast is None and not addend
+        if as_they_are:
+            _write(choice, a, kept, result)
+            return
+        if math.prod(a.shape[kept:]) <= MOST_IN_A_ROW:
+            _write_pieces(plan, choice, a, mask, addend, result)
+            return
     for rows in pieces(a.shape[:kept], STATES_AT_A_TIME):
         part = a[rows]
         if mask is None and plan.cast is None:
             states = states_of(choice, part, kept)
         else:
-            cast = plan.cast or a.dtype.newbyteorder("=")
-            states = states_of_pieces(choice, part, kept, cast, None if mask is None else mask[rows])
+            states = states_of_pieces(choice, part, kept, _cast_of(plan, a), None if mask is None else mask[rows])
         if addend:
             states += states_of(choice, addend, 0)
         result[rows] = round_sums(states, result.dtype)
+
+
+def _write_pieces(plan: SumPlan, choice: Choice, a: Array, mask: Array | None, addend: Array, result: Array) -> None:
+    """Copy some rows at a time as they are added, with `addend`, since states of many short sums take longer."""
+    kept = plan.kept
+    each = max(1, CAST_AT_A_TIME // math.prod(a.shape[kept:]))
+    for rows in pieces(result.shape, each):
+        part = addends_of(a[rows], _cast_of(plan, a), None if mask is None else mask[rows])
+        if addend:
+            flat = part.reshape(*part.shape[:kept], -1)
+            last = np.broadcast_to(addend, (*part.shape[:kept], 1))
+            part = np.concatenate([flat, last], axis=-1)
+        _write(choice, part, kept, result[rows])
+
+
+def _cast_of(plan: SumPlan, a: Array) -> np.dtype:
+    return plan.cast or a.dtype.newbyteorder("=")
 
 
 def _write(choice: Choice, a: Array, kept: int, result: Array) -> None:

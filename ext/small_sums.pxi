@@ -18,7 +18,10 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
         add_parts(&addends, dtype, number)
     cdef bint is_one = summed == every_axis(ndim) and (ndim == 0 or not keepdims)
     if initial is not None and dtype >= F16:
-        return total_and(&addends, number, initial) if is_one else None
+        if summed != every_axis(ndim):
+            return totals_and(a, summed, number, keepdims, initial)
+        s = total_and(&addends, number, initial)
+        return s if is_one or s is None else s.reshape((1,) * ndim)
     if is_one:
         return total_of_all(&addends, cnp.PyArray_SIZE(a), number, 0 if initial is None else initial)
     return totals_along(&addends, a, summed, number, keepdims, initial)
@@ -70,6 +73,22 @@ cdef object total_and(Addends *addends, int number, initial):
     return None if round_states(states, parts) else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
+cdef object totals_and(cnp.ndarray a, Axes summed, int number, bint keepdims, initial):
+    """Sums along some axes of copies, to each of which one more number is added; None where the general way must do it.
+
+    As states, many short sums would take longer.
+    """
+    cdef cnp.ndarray longer, result = zeros_without(a, summed, keepdims, number)
+    if cnp.PyArray_SIZE(a) > MOST_COPIED or cnp.PyArray_SIZE(result) == 0:
+        return None
+    rows = cnp.PyArray_SIZE(result)
+    longer = np.empty((rows, cnp.PyArray_SIZE(a) // rows + 1), result.dtype)
+    longer[:, :-1] = kept_first(a, summed).reshape(rows, -1)
+    longer[:, -1] = np.asarray(initial).astype(result.dtype)
+    sums = total(longer, 2, number, False, None, "openmp", 1)
+    return None if sums is None else sums.reshape((<object>result).shape)
+
+
 cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int number, bint keepdims, initial):
     """An array of sums along some axes; None if there is something to report."""
     cdef cnp.ndarray result = zeros_without(a, summed, keepdims, number)
@@ -93,10 +112,10 @@ cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int numbe
 
 cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepdims, int threads):
     """The sums over some axes; None if there is something to report."""
-    cdef int ndim = cnp.PyArray_NDIM(a), flags, kept
-    cdef list axes = [k for k in range(ndim) if not summed >> k & 1]
-    kept = len(axes)
-    cdef cnp.ndarray moved = a if kept == 0 else a.transpose(axes + [k for k in range(ndim) if summed >> k & 1])
+    cdef cnp.ndarray moved = kept_first(a, summed)
+    cdef int flags, kept = cnp.PyArray_NDIM(a)
+    for k in range(cnp.PyArray_NDIM(a)):
+        kept -= summed >> k & 1
     cdef cnp.ndarray sums = zeros_without(a, summed, keepdims, number)
     cdef cnp.ndarray result = sums.reshape((<object>moved).shape[:kept])
     if cnp.PyArray_ISINTEGER(result):
@@ -107,6 +126,14 @@ cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepd
     else:
         flags = write_sums(moved, kept, threads, result)
     return None if flags else sums[()]
+
+
+cdef cnp.ndarray kept_first(cnp.ndarray a, Axes summed):
+    """With the axes behind the others that are summed over."""
+    cdef int k, ndim = cnp.PyArray_NDIM(a)
+    if summed == every_axis(ndim):
+        return a
+    return a.transpose([k for k in range(ndim) if not summed >> k & 1] + [k for k in range(ndim) if summed >> k & 1])
 
 
 cdef int number_of_sum(int number) noexcept:

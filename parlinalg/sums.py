@@ -224,7 +224,7 @@ def _sum(plan: SumPlan, choice: Choice, a: Array, mask: Array | None, addend: Ar
 def _write_pieces(plan: SumPlan, choice: Choice, a: Array, mask: Array | None, addend: Array, result: Array) -> None:
     """Copy some rows at a time as they are added, with `addend`, since states of many short sums take longer."""
     kept = plan.kept
-    each = max(1, CAST_AT_A_TIME // math.prod(a.shape[kept:]))
+    each = max(1, CAST_AT_A_TIME // max(1, math.prod(a.shape[kept:])))
     for rows in pieces(result.shape, each):
         part = addends_of(a[rows], _cast_of(plan, a), None if mask is None else mask[rows])
         if addend:

@@ -232,9 +232,9 @@ static void add_products(const Matrix *A, const Matrix *x, int acc, char *sums) 
     const int whole = x_ready && (row_major || !is_complex(acc) || add_block == strided_block);
     const ptrdiff_t most = whole ? A->n : acc == BOOL ? BOOL_SEGMENT : elements_in(VECTOR_SEGMENT_BYTES, acc);
     VectorSegment converted;
-    for (ptrdiff_t j = 0; j < A->n; j += most) {
+    for (ptrdiff_t j = 0, n; j < A->n; j += n) {
         if (acc == BOOL && j > 0 && !memchr(sums, 0, (size_t)A->m)) return;   /* all are true already */
-        const ptrdiff_t n = min_of(most, A->n - j);
+        n = min_of(acc == BOOL && j == 0 ? FEW : most, A->n - j);
         const char *segment = x->data + j * x->rs;
         if (!x_ready) {
             convert_vector(x, j, n, acc, converted.bytes);

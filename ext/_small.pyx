@@ -51,6 +51,7 @@ cdef enum:
     FEW_ROWS = 1024
     FEW_COLUMNS = 64
     FEW_PRODUCTS = 1 << 17, MOST_PRODUCTS = 1 << 27   # of numbers by numbers, by BLAS: the latter take some 10 ms
+    FEW_DOTS = 8
     MOST_OF_DOTS = 128   # elements of a vector, which `Kernels.dots` has room for
     FEW_FOR_BLAS = 8   # elements of a vector: a call of BLAS for each takes longer
     AUTO = 0

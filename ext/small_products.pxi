@@ -258,15 +258,19 @@ cdef object dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
 cdef object short_dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
     """The dot products of few, and short, vectors, or of rows of matrices of these; or None."""
     cdef int number
+    cdef Py_ssize_t step
     if cnp.PyArray_NDIM(a) > 2 or cnp.PyArray_NDIM(b) > 2 or cnp.PyArray_SIZE(a) + cnp.PyArray_SIZE(b) > LET_OTHERS_RUN:
         return None
     cdef Matrix x = rows_of(a), A = rows_of(b), y
     if A.dtype == DTYPES or x.dtype == DTYPES or x.n != A.n or (x.m != A.m and x.m != 1 and A.m != 1):
         return None
-    if A.n > (FEW_FOR_BLAS if are_for_blas(a, b) else MOST_OF_DOTS) or asked(backend, workers) in (UNKNOWN, REPORTING):
+    cdef cnp.npy_intp m = max(x.m, A.m) if min(x.m, A.m) else 0
+    cdef bint are_short = A.n <= (FEW_FOR_BLAS if are_for_blas(a, b) else MOST_OF_DOTS)
+    if not are_short and (m > FEW_DOTS or A.n * cnp.PyArray_ITEMSIZE(b) >= SMALL_VECTOR):
+        return None
+    if asked(backend, workers) in (UNKNOWN, REPORTING):
         return None
     number = number_of_product(a, b)
-    cdef cnp.npy_intp m = max(x.m, A.m) if min(x.m, A.m) else 0
     if m != x.m:
         x.m, x.rs = m, 0
     if m != A.m:
@@ -274,7 +278,16 @@ cdef object short_dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &m, number)
     y = matrix_of(result, True)
     x.conjugated = cnp.PyArray_ISCOMPLEX(a)
-    kernels.dots(&A, &x, &y)
+    if are_short:
+        kernels.dots(&A, &x, &y)
+        return result
+    x.m, x.n, x.rs, x.cs, step = x.n, 1, x.cs, 0, x.rs   # each row as a vector
+    y.m = A.m = 1
+    for _ in range(m):
+        kernels.matvec(&A, &x, &y)
+        A.data += A.rs
+        x.data += step
+        y.data += y.rs
     return result
 
 

@@ -87,7 +87,7 @@ static inline int write_lanes(Doubles sums, int dtype, void *out) {
         return 1;
     }
     const Floats narrower = __builtin_convertvector(sums, Floats);
-    const Doubles wide = __builtin_convertvector(narrower, Doubles);
+    const Doubles wide = doubles_of(narrower);
     memcpy(out, &narrower, sizeof narrower);
     return !any((Words)(wide - wide != 0.0));
 }

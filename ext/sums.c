@@ -9,7 +9,7 @@ enum {
     BLOCK = 256,      /* rows of a run that are folded, and if need be folded again, at a time */
     STRIP = 256,      /* neighbouring sums worked on at a time */
     STRIP_ROWS = 32,
-    BRIEF = 8,        /* rows for which it is not worth to choose windows */
+    BRIEF = 8, BRIEF_OF_FLOATS = 32, /* rows for which it is not worth to choose windows */
     MANY = 48,        /* float32 that are worth integers of their own */
     AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
 };
@@ -235,7 +235,8 @@ static int sum_strip_briefly(Task *t, ptrdiff_t columns, const char *data, char 
 
 static int is_brief(const Task *t) {
     const int writes_floats = t->dtype == F32 || t->dtype == F64;
-    return trusted && writes_floats && !t->summeds && !t->form.weighted && t->a.shape[t->rows] <= BRIEF;
+    const int most = t->form.type == F32 ? BRIEF_OF_FLOATS : BRIEF;
+    return trusted && writes_floats && !t->summeds && !t->form.weighted && t->a.shape[t->rows] <= most;
 }
 
 static void sum_strips(Task *t, const char *data, const char *weights, char *results) {

@@ -18,12 +18,23 @@ typedef uint64_t Words __attribute__((vector_size(VECTOR_BYTES)));
 typedef double UnalignedDoubles __attribute__((vector_size(VECTOR_BYTES), aligned(4)));
 typedef float Floats __attribute__((vector_size(VECTOR_BYTES / 2), aligned(4)));
 
+/* In one step: GCC 12 takes halves apart. */
+static inline Doubles doubles_of(Floats v) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_cvtps_pd((__m256)v);
+#elif defined(__AVX2__)
+    return (Doubles)_mm256_cvtps_pd((__m128)v);
+#else
+    return __builtin_convertvector(v, Doubles);
+#endif
+}
+
 /* Every other one of float64 where `skip` is 1, every other pair where it is 2; nothing beyond the last is read. */
 static inline Doubles load(int type, int skip, const char *p) {
     if (skip == 2) return PICK_PAIRS(*(const UnalignedDoubles *)p, *(const UnalignedDoubles *)(p + 8 * (LANES - 2)));
     if (skip) return PICK_OVERLAPPING(8, *(const UnalignedDoubles *)p, *(const UnalignedDoubles *)(p + 8 * (LANES - 1)));
     if (type == F64) return *(const UnalignedDoubles *)p;
-    return __builtin_convertvector(*(const Floats *)p, Doubles);
+    return doubles_of(*(const Floats *)p);
 }
 
 static inline Doubles load_weights(int one, const char *p) {

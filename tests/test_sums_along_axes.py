@@ -100,6 +100,16 @@ def test_float64_are_rounded_once_to_float32(rows: int, instruction_set: str) ->
     require_same_bits(psum(singles, 0), np.array(expected))
 
 
+@pytest.mark.parametrize("order", [(1, 2.0**60, -(2.0**60)), (2.0**60, 1, -(2.0**60)), (2.0**60, -(2.0**60), 1)])
+@pytest.mark.parametrize("rows", [3, 20, 40])
+def test_what_is_lost_to_a_larger_float32_comes_back(
+    rows: int, order: tuple[float, float, float], instruction_set: str
+) -> None:
+    a = np.zeros((rows, COLUMNS), np.float32)
+    a[-3:, 1] = order
+    require_same_bits(psum(a, 0), (np.arange(COLUMNS) == 1).astype(np.float32))
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("column", [0, 7, COLUMNS - 1])
 def test_a_column_that_is_special_changes_no_other(dtype: str, column: int, instruction_set: str) -> None:

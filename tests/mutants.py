@@ -339,8 +339,8 @@ MUTANTS = (
         "total = of_parts",
     ),
     Mutant("sum: rounded twice", "parlinalg/sums.py", 'return out.dtype.newbyteorder("=")', "return plan.dtype"),
-    Mutant("sum: where ignored", "parlinalg/states.py", "np.where(mask[index], piece, cast.type(0))", "piece"),
-    Mutant("sum: initial ignored", "parlinalg/sums.py", "        if addend:", "        if False:"),
+    Mutant("sum: where ignored", "parlinalg/states.py", "a if mask is None else masked(a, mask)", "a"),
+    Mutant("sum: initial ignored", "parlinalg/sums.py", "states += states_of(choice, addend, 0)", "pass"),
     Mutant("overlap of out and x ignored", "parlinalg/api.py", "not may_overlap(out, A, x)", "True"),
 )
 

@@ -33,7 +33,8 @@ INLINE ptrdiff_t JOIN(complex_rows_of_parts, N)(const ptrdiff_t n, ptrdiff_t m, 
             const V a = LOAD(A + i * n + k * W);
             sums[2 * k] = a * factors[0]; sums[2 * k + 1] = a * factors[1];
         }
-        *(V *)(y + 2 * i) = LOAD(y + 2 * i) + __builtin_shuffle(ACROSS_ALL(n, sums), place);
+        const V across = ACROSS_ALL(n, sums);
+        *(V *)(y + 2 * i) = LOAD(y + 2 * i) + PERMUTED(across, place);
     }
     return i;
 }

@@ -57,6 +57,16 @@ typedef uint64_t LaneNumbers_8 __attribute__((vector_size(VECTOR_BYTES)));
 #define PICK(size, a, b, ...) __builtin_shuffle(a, b, (JOIN(LaneNumbers, size)){__VA_ARGS__})
 #endif
 
+/* The lanes of v at these places, which may be known only when the program runs. */
+#ifdef __clang__
+#define PERMUTED(v, places) ({ \
+    __typeof__((v) + (v)) lanes_ = {0}; \
+    for (size_t lane_ = 0; lane_ < sizeof lanes_ / sizeof lanes_[0]; lane_++) lanes_[lane_] = (v)[(places)[lane_]]; \
+    lanes_; })
+#else
+#define PERMUTED(v, places) __builtin_shuffle(v, places)
+#endif
+
 #define PICK_EVENS(size, a, b) PICK(size, a, b, JOIN(LANES_OF, size)(LOW_EVENS), JOIN(LANES_OF, size)(HIGH_EVENS))
 #define PICK_ODDS(size, a, b) PICK(size, a, b, JOIN(LANES_OF, size)(LOW_ODDS), JOIN(LANES_OF, size)(HIGH_ODDS))
 /* Of b, which begins with the last lane of a, the odd ones: together every other one of both. */

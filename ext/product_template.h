@@ -98,8 +98,8 @@ INLINE void JOIN(packed_cols, N)(const int m, const int pair, ptrdiff_t n, const
         const V u = LOAD(x + j), v = LOAD(z + j);
         for (int k = 0; k < m; k++) {
             const V a = LOAD(A + k * W);
-            s[k] += a * __builtin_shuffle(u, column[k]);
-            if (pair) t[k] += a * __builtin_shuffle(v, column[k]);
+            s[k] += a * PERMUTED(u, column[k]);
+            if (pair) t[k] += a * PERMUTED(v, column[k]);
         }
     }
     for (int k = 0; k < m * W; k++) {

@@ -233,9 +233,15 @@ cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
 cdef bint add_up_as_integers(cnp.ndarray a, dtype) except -1:
     """Whether the sum of these integers, cast to this dtype, is that of integers that are all cast to it."""
     cdef int given = dtype_of_number(cnp.PyArray_TYPE(a)), wanted = dtype_of_number(number_named(dtype))
-    if cnp.PyArray_SIZE(a) > MOST_WITHIN_64_BITS:
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(a)
+    if given >= F16 or wanted not in (F32, F64) or size > MOST_WITHIN_64_BITS:
         return False
-    return (wanted == F64 and given <= U32) or (wanted == F32 and given <= U16)
+    if given <= (U32 if wanted == F64 else U16):
+        return True
+    if size <= MOST_COPIED:   # which is faster than to look for
+        return False
+    most = min(MOST_INITIAL if wanted == F64 else MOST_OF_FLOAT32, 2**63 // size)
+    return -most <= a.min() and a.max() <= most
 
 
 cdef bint is_cast_first(int wanted, int given) noexcept:

@@ -228,7 +228,7 @@ def _write_pieces(plan: SumPlan, choice: Choice, a: Array, mask: Array | None, a
     for rows in pieces(result.shape, each):
         part = addends_of(a[rows], _cast_of(plan, a), None if mask is None else mask[rows])
         if addend:
-            flat = part.reshape(*part.shape[:kept], -1)
+            flat = part.reshape(*part.shape[:kept], math.prod(part.shape[kept:]))
             last = np.broadcast_to(addend, (*part.shape[:kept], 1))
             part = np.concatenate([flat, last], axis=-1)
         _write(choice, part, kept, result[rows])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mutants import MUTANTS, Mutant
+from mutant import Mutant
+from mutants import MUTANTS
 from tree import ROOT
 
 

@@ -151,6 +151,21 @@ def test_more_integers_than_64_bits_hold_are_added_as_floats(monkeypatch: pytest
         psum(largest, dtype=float)
 
 
+@pytest.mark.parametrize("dtype", ["i8", "u8", "i4", "u4"])
+@pytest.mark.parametrize("wanted", ["f8", "f4"])
+@pytest.mark.parametrize("largest", [9, 2**24, 2**24 + 1, 2**46, 2**53, 2**53 + 1, 2**62])
+def test_many_wide_integers_as_floats(dtype: str, wanted: str, largest: int) -> None:
+    """Those that are too large for these floats are rounded one by one, as in NumPy, and sums may exceed 64 bits."""
+    rng = np.random.default_rng(0)
+    largest = min(largest, np.iinfo(dtype).max)
+    for least in {0, -largest if np.dtype(dtype).kind == "i" else 0}:
+        a = rng.integers(least, largest, (300, 301), dtype, endpoint=True)
+        a[0], a[1, 0] = largest, largest - 1
+        for axis in (None, 0, 1):
+            expected = psum(a.astype(wanted), axis)
+            require_same_bits(psum(a, axis, dtype=wanted), expected, (least, axis))
+
+
 @pytest.mark.parametrize("axes", [(0, 0), (0, -2), (1, 2), (), (True,), (0.0,)])
 def test_axes_that_are_not_two(axes: tuple[Any, ...]) -> None:
     a = np.ones((2, 3))

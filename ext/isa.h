@@ -31,6 +31,7 @@
 #define col_products JOIN(col_products, PARLINALG_ISA)
 #define strided_row_products JOIN(strided_row_products, PARLINALG_ISA)
 #define strided_col_products JOIN(strided_col_products, PARLINALG_ISA)
+#define strided_dots JOIN(strided_dots, PARLINALG_ISA)
 #define col_pair_products JOIN(col_pair_products, PARLINALG_ISA)
 #define block_matvec JOIN(block_matvec, PARLINALG_ISA)
 #define block_accumulate JOIN(block_accumulate, PARLINALG_ISA)
@@ -49,6 +50,10 @@ extern const product_fn conjugating_row_products[DTYPES];   /* with the conjugat
 /* The same for any strides, in elements, or parts of complex ones; not for CLONGDOUBLE. */
 typedef void (*strided_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x, void *y);
 extern const strided_fn strided_row_products[DTYPES], strided_col_products[DTYPES];
+
+/* y += a x of two vectors of any strides, in elements; not of BOOL, nor of complex ones. */
+typedef void (*dot_fn)(ptrdiff_t n, const void *a, ptrdiff_t as, const void *x, ptrdiff_t xs, void *y);
+extern const dot_fn strided_dots[DTYPES];
 
 /* By columns for two vectors at once: y += A x, w += A z. */
 typedef void (*pair_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, const void *z, void *y,

@@ -215,10 +215,21 @@ static void add_real_products(const Matrix *A, const Matrix *x, int acc, char *s
     add_parts(A->m, real, apart.bytes, apart.bytes + SUMS_BYTES / 2, special, sums);
 }
 
+/* Whether the elements of a row and a vector lie so far apart that it is not worth it to bring those of one together. */
+static int are_far_apart(const Matrix *A, const Matrix *x, int acc) {
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc), of_row = A->cs, of_x = magnitude(x->rs);
+    const int both_apart = of_row > size && of_x > size && (of_row + of_x > 4 * size || size == 1);
+    return A->m == 1 && strided_dots[acc] && both_apart && lies_ready(A, acc) && lies_ready(x, acc);
+}
+
 /* sums += A x for as many rows as the sums of one Sums hold. */
 static void add_products(const Matrix *A, const Matrix *x, int acc, char *sums) {
     if (is_complex(acc) && !is_complex(A->dtype)) {
         add_real_products(A, x, acc, sums);
+        return;
+    }
+    if (are_far_apart(A, x, acc)) {
+        strided_dots[acc](A->n, A->data, elements_in(A->cs, acc), x->data, elements_in(x->rs, acc), sums);
         return;
     }
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);

@@ -163,6 +163,18 @@ static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
     }
 }
 
+/* A row and a vector of any strides, in elements. */
+static void JOIN(strided_dot, N)(ptrdiff_t n, const void *a_, ptrdiff_t as, const void *x_, ptrdiff_t xs, void *y) {
+    const T *a = a_, *x = x_;
+    T s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    ptrdiff_t j = 0;
+    for (; j + 4 <= n; j += 4, a += 4 * as, x += 4 * xs) {
+        s0 += a[0] * x[0]; s1 += a[as] * x[xs]; s2 += a[2 * as] * x[2 * xs]; s3 += a[3 * as] * x[3 * xs];
+    }
+    for (; j < n; j++, a += as, x += xs) s0 += a[0] * x[0];
+    *(T *)y += (s0 + s1) + (s2 + s3);
+}
+
 /* Any strides, in elements. One element at a time: it is memory that takes the time, and plain loads keep more of its
    lines in flight than a copy into contiguous rows does (docs: measurements). */
 static void JOIN(strided_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,

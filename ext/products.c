@@ -181,4 +181,5 @@ const strided_fn strided_row_products[DTYPES] = {
 const strided_fn strided_col_products[DTYPES] = {
     [BOOL] = strided_cols_bool, NUMBERS(strided_cols), [C64] = strided_complex_cols_f32,
     [C128] = strided_complex_cols_f64};
+const dot_fn strided_dots[DTYPES] = {NUMBERS(strided_dot)};
 const pair_fn col_pair_products[DTYPES] = {[F32] = col_pairs_f32, [F64] = col_pairs_f64, [LONGDOUBLE] = col_pairs_ld};

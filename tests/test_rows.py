@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parlinalg import matvec, vecmat
+from parlinalg import matvec, vecdot, vecmat
 
 LENGTHS = (*range(1, 20), 31, 32, 33, 47, 48, 63, 64, 65, 100, 127, 129)
 STEPS = (1, 2, 3)
@@ -50,6 +50,15 @@ def test_neighbours_do_not_count(instruction_set: str, dtype: str, step: int) ->
         assert np.isnan(y[0::3]).all()
         assert (y[1::3] == x.sum()).all()
         assert (y[2::3].real == np.inf).all() or np.dtype(dtype).kind == "c"
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "?", "B", "e"])
+def test_dots_of_vectors_that_lie_apart(instruction_set: str, dtype: str) -> None:
+    for n in LENGTHS:
+        for step in (1, 2, 3, 7, -1, -2, -5):
+            for other in (1, 2, 4, -3):
+                x, y = (np.resize(np.arange(1, 8), n * abs(one)).astype(dtype)[::one] for one in (step, other))
+                assert vecdot(x, y, backend="openmp", workers=1) == np.vecdot(x.copy(), y.copy()), (n, step, other)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

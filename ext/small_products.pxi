@@ -324,10 +324,21 @@ cdef object dot_by_threads(int how, int dtype, cnp.ndarray a, cnp.ndarray b):
     return cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
+cdef object plain(value):
+    """A list as an array; all else as it is, and so what is none: the general way says why."""
+    if type(value) is not list:
+        return value
+    try:
+        return as_operand("", "", value)
+    except (TypeError, ValueError):
+        return value
+
+
 def short_cut_of_products(general):
     """`general`, a function with the signature of ``matvec``, with the short cut before it."""
 
     def matvec(A, x, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
+        A, x = plain(A), plain(x)
         if type(A) is cnp.ndarray and type(x) is cnp.ndarray and exact is False:
             y = product(A, x, out, dtype, backend, workers)
             if y is not None:
@@ -341,6 +352,7 @@ def short_cut_of_dots(general):
     """`general`, a function with the signature of ``vecdot``, with the short cut before it."""
 
     def vecdot(x, y, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
+        x, y = plain(x), plain(y)
         if type(x) is cnp.ndarray and type(y) is cnp.ndarray and out is None and dtype is None and exact is False:
             s = dot(x, y, backend, workers) if x.ndim == 1 and y.ndim == 1 else dots(x, y, backend, workers)
             if s is not None:
@@ -354,6 +366,7 @@ def short_cut_of_vecmats(general):
     """`general`, a function with the signature of ``vecmat``, with the short cut before it."""
 
     def vecmat(x, A, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
+        x, A = plain(x), plain(A)
         if type(A) is cnp.ndarray and type(x) is cnp.ndarray and cnp.PyArray_NDIM(A) >= 2 and exact is False:
             vector = PyArray_Conjugate(x, NULL) if cnp.PyArray_ISCOMPLEX(x) else x
             y = product(cnp.PyArray_SwapAxes(A, -1, -2), vector, out, dtype, backend, workers)

@@ -297,6 +297,7 @@ def short_cut_of_sums(general):
     """`general`, a function with the signature of ``psum``, with the short cut before it."""
 
     def psum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True, *, backend=None, workers=None):
+        a = plain(a)
         if type(a) is cnp.ndarray:
             s = plain_sum(a, axis, dtype, out, keepdims, initial, where, backend, workers)
             if s is not None:

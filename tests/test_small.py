@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import parlinalg
-from parlinalg import matvec, set_backend, vecdot, vecmat
+from parlinalg import matvec, psum, set_backend, vecdot, vecmat
 from parlinalg.backends import NumPy
 from parlinalg.testing.checks import require_close, require_same_bits, unchanged
 from parlinalg.testing.oracle import exact_matvec
@@ -185,15 +185,33 @@ def test_whatever_else_is_said_goes_the_general_way(entered: list[str], options:
 @pytest.mark.parametrize(
     ("A", "x"),
     [
-        ([[1.0, 2.0]], [3.0, 4.0]),
+        (((1.0, 2.0),), (3.0, 4.0)),
         (np.ones((3, 3)).view(np.matrix), np.ones(3)),
         (np.ma.masked_array(np.ones((3, 3))), np.ones(3)),
     ],
-    ids=["lists", "matrix", "masked"],
+    ids=["tuples", "matrix", "masked"],
 )
 def test_other_operands_go_the_general_way(entered: list[str], A: Any, x: Any) -> None:
     require_same_bits(matvec(A, x), np.matvec(np.asarray(A), np.asarray(x)))
     assert entered == ["general"]
+
+
+def test_lists_take_the_short_cut(entered: list[str]) -> None:
+    A, x = [[1.0, 2.5], [3.0, 4.0]], [1.5, 2.0]
+    require_same_bits(matvec(A, x), np.matvec(A, x))
+    require_same_bits(vecmat(x, A), np.vecmat(x, A))
+    require_same_bits(vecdot(A, x), np.vecdot(A, x))
+    require_same_bits(psum(A, 0), np.sum(A, 0))
+    assert entered == []
+
+
+@pytest.mark.parametrize("A", [[[1, 2], [3]], [["a"]], [[None]], [np.ma.masked_array([1.0], [True])]])
+def test_lists_that_are_no_arrays(A: Any) -> None:
+    for call in (lambda: matvec(A, [1]), lambda: vecmat([1], A), lambda: vecdot(A, [1]), lambda: psum(A)):
+        with pytest.raises(
+            (TypeError, ValueError), match=r"(matvec|vecmat|vecdot|psum): ([Axya]) (cannot|holds|is|has)"
+        ):
+            call()
 
 
 @pytest.mark.parametrize("layout", ["sliced", "unaligned", "byte-swapped", "flipped", "read-only", "Fortran"])

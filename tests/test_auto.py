@@ -86,7 +86,7 @@ def test_a_product_by_blas_reports_nothing_as_all_others(model: Callable[..., Mo
 def test_the_choice_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG", "parlinalg.dispatch"):
         matvec(A, X, exact=True)
-        psum(A.tolist())
+        psum(tuple(A.tolist()))
     assert [record.getMessage()[:10] for record in caplog.records] == ["matvec of ", "psum of Su"]
     assert "openmp, 1 worker: " in caplog.text
 

@@ -110,6 +110,22 @@ def test_so_do_small_sums_that_say_more(monkeypatch: pytest.MonkeyPatch, dtype: 
         require_same_bits(psum(floats, out=out, **options), np.sum(floats.astype(float), **options))
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
+@pytest.mark.parametrize("axis", [None, 0, 2, (0, 2)])
+@pytest.mark.parametrize(
+    "options", [{}, {"initial": 2.5}, {"initial": 2.5, "keepdims": True}, {"dtype": "c8"}], ids=str
+)
+def test_so_do_those_of_floats(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, axis: int | tuple[int, ...] | None, options: dict[str, Any]
+) -> None:
+    a = (np.arange(60).reshape(5, 3, 4) % 7).astype(dtype)
+    if a.dtype.kind == "f" and "dtype" in options:
+        options = {"dtype": "f4"}
+    monkeypatch.setitem(general_sum.__wrapped__.__globals__, "engage", None)
+    for b in (a, np.asfortranarray(a), a[::-1, :, ::2]):
+        require_same_bits(psum(b, axis, **options), np.sum(b, axis, **options))
+
+
 @pytest.mark.parametrize("dtype", ["?", "i4", "u8", "f2", "f4", "f8", "c8"])
 @pytest.mark.parametrize(
     "initial", [0.1, -1, 2**62, 1e300, np.inf, np.nan, True, 1j, "3", np.float32(0.1), None], ids=repr

@@ -11,7 +11,9 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
     if how == UNKNOWN or (dtype >= C64 and ndim == MAX_DIMS):
         return None
     if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
-        return totals_by_threads(a, summed, number, keepdims, how) if initial is None else None
+        if initial is not None and dtype >= F16:
+            return None
+        return totals_by_threads(a, summed, number, keepdims, initial, how)
     cdef Addends addends
     describe(&addends, a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
     if dtype >= C64:
@@ -110,8 +112,8 @@ cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int numbe
     return None if flags else result
 
 
-cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepdims, int threads):
-    """The sums over some axes; None if there is something to report."""
+cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepdims, initial, int threads):
+    """The sums over some axes; None if there is something to report. Those of integers begin with the initial one."""
     cdef cnp.ndarray moved = kept_first(a, summed)
     cdef int flags, kept = cnp.PyArray_NDIM(a)
     for k in range(cnp.PyArray_NDIM(a)):
@@ -120,6 +122,8 @@ cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepd
     cdef cnp.ndarray result = sums.reshape((<object>moved).shape[:kept])
     if cnp.PyArray_ISINTEGER(result):
         result[...] = sum_states(moved, kept, threads)[..., 0]
+        if initial is not None:
+            np.add(result, initial, result)
         flags = 0
     elif cnp.PyArray_ISCOMPLEX(result):
         flags = write_sums(real_view(moved, kept), kept + 1, threads, real_view(result, kept))

@@ -126,6 +126,20 @@ def test_so_do_those_of_floats(
         require_same_bits(psum(b, axis, **options), np.sum(b, axis, **options))
 
 
+@pytest.mark.parametrize("dtype", ["?", "u1", "i4", "u8", "i8"])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("initial", [7, -7, 2**53])
+def test_sums_of_many_integers_begin_with_a_number(dtype: str, axis: int | None, initial: int) -> None:
+    a = np.random.default_rng(0).integers(0, 9, (900, 1000)).astype(dtype)
+    a[0] = np.iinfo(dtype if dtype != "?" else "u1").max  # beyond 64 bits: modulo 2^64
+    for workers in (1, 2, 3):
+        if dtype[0] == "u" and initial < 0:
+            continue
+        for keepdims in (False, True):
+            expected = np.sum(a, axis, keepdims=keepdims, initial=initial)
+            require_same_bits(psum(a, axis, keepdims=keepdims, initial=initial, workers=workers), expected)
+
+
 @pytest.mark.parametrize("dtype", ["?", "i4", "u8", "f2", "f4", "f8", "c8"])
 @pytest.mark.parametrize(
     "initial", [0.1, -1, 2**62, 1e300, np.inf, np.nan, True, 1j, "3", np.float32(0.1), None], ids=repr

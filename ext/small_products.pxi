@@ -25,9 +25,9 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, dtype, backend, workers, 
         return None
     cdef int number = number_of_product(a, b) if dtype is None else number_named(dtype)
     if dtype is not None:
-        a, b = as_it_is_multiplied(a, number), as_it_is_multiplied(b, number)
-        if a is None or b is None:
+        if not (can_be_cast(a, number) and can_be_cast(b, number)):
             return None
+        a, b = as_it_is_multiplied(a, number), as_it_is_multiplied(b, number)
     cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True)
     x.conjugated = conjugates
     if x.m != A.n:
@@ -65,17 +65,22 @@ cdef int number_of_product(cnp.ndarray a, cnp.ndarray b):
     return number if native(cnp.PyArray_TYPE(b)) == number else native(PyArray_PromoteTypes(a.descr, b.descr).type_num)
 
 
-cdef cnp.ndarray as_it_is_multiplied(cnp.ndarray a, int number):
-    """`a`, cast if the dtype with this number holds less; None where the general way must be taken."""
+cdef bint can_be_cast(cnp.ndarray a, int number):
+    """Whether `a` can be cast to the dtype with this number here; otherwise the general way must be taken."""
     if dtype_of_number(number) == DTYPES:
-        return None
+        return False
+    if cnp.PyArray_CanCastSafely(cnp.PyArray_TYPE(a), number):
+        return True
+    cdef cnp.dtype narrower = cnp.PyArray_DescrFromType(number)
+    return cnp.PyArray_SIZE(a) <= MOST_COPIED and PyArray_CanCastTypeTo(a.descr, narrower, cnp.NPY_SAME_KIND_CASTING)
+
+
+cdef cnp.ndarray as_it_is_multiplied(cnp.ndarray a, int number):
+    """`a`, cast if the dtype with this number holds less."""
     if cnp.PyArray_CanCastSafely(cnp.PyArray_TYPE(a), number):
         return a
-    cdef cnp.dtype narrower = cnp.PyArray_DescrFromType(number)
-    if cnp.PyArray_SIZE(a) > MOST_COPIED or not PyArray_CanCastTypeTo(a.descr, narrower, cnp.NPY_SAME_KIND_CASTING):
-        return None
     with ieee754():
-        return a.astype(narrower)
+        return a.astype(cnp.PyArray_DescrFromType(number))
 
 
 cdef int broadcast(cnp.ndarray a, cnp.ndarray b, cnp.npy_intp *shape) noexcept:

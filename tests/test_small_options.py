@@ -229,3 +229,13 @@ def test_many_small_matrices(dtype: np.dtype, shape: tuple[int, int]) -> None:
         expected = terms.any(-1) if dtype.kind == "b" else terms.sum(-1, dtype=dtype)
         for options in OPTIONS:
             assert np.array_equal(matvec(matrices, vectors, **options), expected), options
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_nothing_is_cast_before_it_is_known_that_all_can_be(swap: bool) -> None:
+    A, x = np.full((2, 3), 1j), np.full(3, 65535, np.uint16)  # which would overflow in float16
+    if swap:
+        A, x = np.full((2, 3), 65535, np.uint16), np.full(3, 1j)
+    with warnings.catch_warnings(), pytest.raises(TypeError, match="cannot be cast"):
+        warnings.simplefilter("error")
+        matvec(A, x, dtype=np.float16)

@@ -236,6 +236,5 @@ def test_nothing_is_cast_before_it_is_known_that_all_can_be(swap: bool) -> None:
     A, x = np.full((2, 3), 1j), np.full(3, 65535, np.uint16)  # which would overflow in float16
     if swap:
         A, x = np.full((2, 3), 65535, np.uint16), np.full(3, 1j)
-    with warnings.catch_warnings(), pytest.raises(TypeError, match="cannot be cast"):
-        warnings.simplefilter("error")
+    with pytest.raises(TypeError, match="cannot be cast"):  # and no warning, which would be an error
         matvec(A, x, dtype=np.float16)

@@ -70,16 +70,6 @@ INLINE void JOIN(short_cols, N)(const int count, const int pair, ptrdiff_t m, pt
             if (pair) w[i] += A[j * lda + i] * z[j];
         }
 }
-
-INLINE void JOIN(few_cols, N)(const int pair, ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t lda, const T *x,
-                              const T *z, T *y, T *w) {
-    switch ((m - 1) / W) {
-    case 0: JOIN(short_cols, N)(1, pair, m, n, A, lda, x, z, y, w); return;
-    case 1: JOIN(short_cols, N)(2, pair, m, n, A, lda, x, z, y, w); return;
-    case 2: JOIN(short_cols, N)(3, pair, m, n, A, lda, x, z, y, w); return;
-    case 3: JOIN(short_cols, N)(4, pair, m, n, A, lda, x, z, y, w); return;
-    }
-}
 #endif
 
 #if defined(OWN_LANES) && W > 2
@@ -114,26 +104,41 @@ INLINE void JOIN(packed_cols, N)(const int m, const int pair, ptrdiff_t n, const
 }
 #endif
 
+#if W > 1
+/* Columns that are worth it to keep their sums in registers; 0 where they are not. */
+INLINE int JOIN(few_rows_of_cols, N)(const int pair, ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t lda, const T *x,
+                                     const T *z, T *y, T *w) {
+#if defined(OWN_LANES) && W > 2
+    if (lda == m && n >= W) switch (m) {
+        case 2: JOIN(packed_cols, N)(2, pair, n, A, x, z, y, w); return 1;
+        case 3: JOIN(packed_cols, N)(3, pair, n, A, x, z, y, w); return 1;
+        case 4: JOIN(packed_cols, N)(4, pair, n, A, x, z, y, w); return 1;
+        case 5: JOIN(packed_cols, N)(5, pair, n, A, x, z, y, w); return 1;
+        case 6: JOIN(packed_cols, N)(6, pair, n, A, x, z, y, w); return 1;
+        case 7: JOIN(packed_cols, N)(7, pair, n, A, x, z, y, w); return 1;
+        case 8:
+            if (W <= 8) break;   /* whole vectors */
+            JOIN(packed_cols, N)(8, pair, n, A, x, z, y, w);
+            return 1;
+    }
+#endif
+    switch (lda > 0 ? (m - 1) / W : -1) {
+    case 0: JOIN(short_cols, N)(1, pair, m, n, A, lda, x, z, y, w); return 1;
+    case 1: JOIN(short_cols, N)(2, pair, m, n, A, lda, x, z, y, w); return 1;
+    case 2: JOIN(short_cols, N)(3, pair, m, n, A, lda, x, z, y, w); return 1;
+    case 3: JOIN(short_cols, N)(4, pair, m, n, A, lda, x, z, y, w); return 1;
+    default: return 0;
+    }
+}
+#endif
+
 /* Four columns at a time, so that y is loaded and stored once for four products. */
 static void JOIN(cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t lda, const void *x_, void *y_) {
     const T *A = A_, *x = x_;
     T *y = y_;
     ptrdiff_t j = 0;
-#if defined(OWN_LANES) && W > 2
-    if (lda == m && n >= W) switch (m) {
-        case 2: JOIN(packed_cols, N)(2, 0, n, A, x, x, y, y); return;
-        case 3: JOIN(packed_cols, N)(3, 0, n, A, x, x, y, y); return;
-        case 4: JOIN(packed_cols, N)(4, 0, n, A, x, x, y, y); return;
-        case 5: JOIN(packed_cols, N)(5, 0, n, A, x, x, y, y); return;
-        case 6: JOIN(packed_cols, N)(6, 0, n, A, x, x, y, y); return;
-        case 7: JOIN(packed_cols, N)(7, 0, n, A, x, x, y, y); return;
-    }
-#endif
 #if W > 1
-    if (m <= 4 * W && lda > 0) {
-        JOIN(few_cols, N)(0, m, n, A, lda, x, x, y, y);
-        return;
-    }
+    if (JOIN(few_rows_of_cols, N)(0, m, n, A, lda, x, x, y, y)) return;
 #endif
     for (; j + 4 <= n; j += 4) {
         const T *a = A + j * lda, *b = a + lda, *c = b + lda, *d = c + lda;
@@ -227,22 +232,8 @@ static void JOIN(col_pairs, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff
     const T *A = A_, *x = x_, *z = z_;
     T *y = y_, *w = w_;
     ptrdiff_t j = 0;
-#if W > 2
-    if (lda == m && n >= W) switch (m) {
-        case 2: JOIN(packed_cols, N)(2, 1, n, A, x, z, y, w); return;
-        case 4: JOIN(packed_cols, N)(4, 1, n, A, x, z, y, w); return;
-        case 6: JOIN(packed_cols, N)(6, 1, n, A, x, z, y, w); return;
-    }
-    if (lda == m && n >= W && m == 8 && W > 8) {
-        JOIN(packed_cols, N)(8, 1, n, A, x, z, y, w);
-        return;
-    }
-#endif
 #if W > 1
-    if (m <= 4 * W && lda > 0) {
-        JOIN(few_cols, N)(1, m, n, A, lda, x, z, y, w);
-        return;
-    }
+    if (JOIN(few_rows_of_cols, N)(1, m, n, A, lda, x, z, y, w)) return;
 #endif
     for (; j + 4 <= n; j += 4) {
         const T *a = A + j * lda, *b = a + lda, *c = b + lda, *d = c + lda;

@@ -203,8 +203,7 @@ def _sum(plan: SumPlan, choice: Choice, a: Array, mask: Array | None, addend: Ar
     if mask is not None:
         mask = mask.transpose(plan.order)
     if result.dtype.kind in "fc":
-        as_they_are = mask is None and plan.cast is None and not addend
-        if as_they_are:
+        if mask is None and plan.cast is None and not addend:
             _write(choice, a, kept, result)
             return
         if math.prod(a.shape[kept:]) <= MOST_IN_A_ROW:

@@ -259,8 +259,7 @@ cdef class SmallProducts:
         if products >= (MOST_PRODUCTS if by_blas else LET_SIGNALS_COME):
             return None   # it is done in parts, so that Ctrl-C is seen in between
         if by_blas:   # the first begins sooner, but copies arrays that BLAS does not take as they lie
-            few = products < FEW_PRODUCTS
-            return cnp.PyArray_MatrixProduct(a, x) if few else call_silently(matmul_by_numpy, a, x, None)
+            return call_silently(None if products < FEW_PRODUCTS else matmul_by_numpy, a, x, None)
         if dtype_of_number(cnp.PyArray_TYPE(a)) == DTYPES or self.counts.how == BY_NUMPY:
             return None
         cdef cnp.npy_intp[2] shape = [cnp.PyArray_DIM(a, 0), cnp.PyArray_DIM(x, 1)]

@@ -15,9 +15,9 @@ enum {
 /* ---- float16 ---- */
 
 static float single_of_half(uint16_t h) {
-    /* Exponent and significand in place, then scaled by 2^112: exact for subnormal halves too. */
-    union { uint32_t u; float f; } v = {.u = (uint32_t)(h & 0x7fff) << 13};
-    v.f *= 0x1p112f;
+    /* Significand in place, and the exponent, of another bias; subnormal ones are multiples of 2^-24. */
+    union { float f; uint32_t u; } v = {.f = (float)(h & 0x3ff) * 0x1p-24f};
+    if (h & 0x7c00) v.u = ((uint32_t)(h & 0x7fff) << 13) + (112u << 23);
     if ((h & 0x7c00) == 0x7c00) v.u |= 0x7f800000;
     v.u |= (uint32_t)(h & 0x8000) << 16;
     return v.f;

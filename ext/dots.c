@@ -58,7 +58,7 @@ static void dots_bool(ptrdiff_t m, ptrdiff_t n, Rows A, Rows B, int conjugated, 
     for (ptrdiff_t i = 0; i < m; i++) {
         const uint8_t *a = (const uint8_t *)A.data + i * A.lda, *b = (const uint8_t *)B.data + i * B.lda;
         ptrdiff_t j = 0;
-        while (j < n && !(a[j * A.step] & b[j * B.step])) j++;
+        while (j < n && !(a[j * A.step] && b[j * B.step])) j++;
         ((uint8_t *)sums)[i] = j < n;
     }
 }

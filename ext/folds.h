@@ -84,7 +84,7 @@ static inline int is_double_product(const Form *f) { return f->weighted && f->ty
 static inline int write_lanes(Doubles sums, int dtype, void *out) {
     if (dtype == F64) {
         memcpy(out, &sums, sizeof sums);
-        return 1;
+        return !any((Words)(sums - sums != 0.0));
     }
     const Floats narrower = __builtin_convertvector(sums, Floats);
     const Doubles wide = doubles_of(narrower);

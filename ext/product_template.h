@@ -66,8 +66,8 @@ INLINE void JOIN(short_cols, N)(const int count, const int pair, ptrdiff_t m, pt
     }
     for (j = 0; j < first; j++)
         for (ptrdiff_t i = 0; i < m; i++) {
-            y[i] += A[j * lda + i] * x[j];
-            if (pair) w[i] += A[j * lda + i] * z[j];
+            y[i] += ONE_TIMES(A[j * lda + i], x[j]);
+            if (pair) w[i] += ONE_TIMES(A[j * lda + i], z[j]);
         }
 }
 #endif
@@ -98,8 +98,8 @@ INLINE void JOIN(packed_cols, N)(const int m, const int pair, ptrdiff_t n, const
     }
     for (; j < n; j++, A += m)
         for (int i = 0; i < m; i++) {
-            y[i] += A[i] * x[j];
-            if (pair) w[i] += A[i] * z[j];
+            y[i] += ONE_TIMES(A[i], x[j]);
+            if (pair) w[i] += ONE_TIMES(A[i], z[j]);
         }
 }
 #endif
@@ -174,9 +174,10 @@ static void JOIN(strided_dot, N)(ptrdiff_t n, const void *a_, ptrdiff_t as, cons
     T s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     ptrdiff_t j = 0;
     for (; j + 4 <= n; j += 4, a += 4 * as, x += 4 * xs) {
-        s0 += a[0] * x[0]; s1 += a[as] * x[xs]; s2 += a[2 * as] * x[2 * xs]; s3 += a[3 * as] * x[3 * xs];
+        s0 += ONE_TIMES(a[0], x[0]); s1 += ONE_TIMES(a[as], x[xs]);
+        s2 += ONE_TIMES(a[2 * as], x[2 * xs]); s3 += ONE_TIMES(a[3 * as], x[3 * xs]);
     }
-    for (; j < n; j++, a += as, x += xs) s0 += a[0] * x[0];
+    for (; j < n; j++, a += as, x += xs) s0 += ONE_TIMES(a[0], x[0]);
     *(T *)y += (s0 + s1) + (s2 + s3);
 }
 
@@ -199,11 +200,12 @@ static void JOIN(strided_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdi
         ptrdiff_t j = 0;
         for (; j + 8 <= n; j += 8, a += 8 * cs) {
             for (int k = 0; k < 8; k++) __builtin_prefetch(a + ahead + k * cs);
-            s0 += a[0] * x[j]; s1 += a[cs] * x[j + 1]; s2 += a[2 * cs] * x[j + 2]; s3 += a[3 * cs] * x[j + 3];
-            s4 += a[4 * cs] * x[j + 4]; s5 += a[5 * cs] * x[j + 5]; s6 += a[6 * cs] * x[j + 6];
-            s7 += a[7 * cs] * x[j + 7];
+            s0 += ONE_TIMES(a[0], x[j]); s1 += ONE_TIMES(a[cs], x[j + 1]);
+            s2 += ONE_TIMES(a[2 * cs], x[j + 2]); s3 += ONE_TIMES(a[3 * cs], x[j + 3]);
+            s4 += ONE_TIMES(a[4 * cs], x[j + 4]); s5 += ONE_TIMES(a[5 * cs], x[j + 5]);
+            s6 += ONE_TIMES(a[6 * cs], x[j + 6]); s7 += ONE_TIMES(a[7 * cs], x[j + 7]);
         }
-        for (; j < n; j++, a += cs) s0 += a[0] * x[j];
+        for (; j < n; j++, a += cs) s0 += ONE_TIMES(a[0], x[j]);
         y[i] += ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7));
     }
 }
@@ -221,7 +223,7 @@ static void JOIN(strided_cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdi
     }
     for (; j < n; j++) {
         const T *a = (const T *)A + j * cs;
-        for (ptrdiff_t i = 0; i < m; i++) y[i] += a[i * rs] * x[j];
+        for (ptrdiff_t i = 0; i < m; i++) y[i] += ONE_TIMES(a[i * rs], x[j]);
     }
 }
 

@@ -20,6 +20,9 @@ static inline ptrdiff_t elements_ahead(ptrdiff_t stride) {
     return bytes * LINES >= NEAR ? LINES : NEAR / (bytes + !bytes);
 }
 
+/* Of elements; those of 16 bits as unsigned numbers, since as int, which C makes of them, they could overflow. */
+#define ONE_TIMES(a, b) ((__typeof__((T)0 + 0u))(a) * (b))
+
 #define PAIRS
 #define T float
 #define N f32

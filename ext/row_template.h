@@ -166,7 +166,7 @@ INLINE void JOIN(tiny_rows, N)(ptrdiff_t m, ptrdiff_t n, const T *A, ptrdiff_t l
                                T *y) {
     for (ptrdiff_t i = 0; i < m; i++) {
         T s = 0;   /* not y[i], which might be an element of A for all that the compiler knows */
-        for (ptrdiff_t j = 0; j < n; j++) s += A[i * lda + step * j] * x[j];
+        for (ptrdiff_t j = 0; j < n; j++) s += ONE_TIMES(A[i * lda + step * j], x[j]);
         y[i] += s;
     }
 }
@@ -241,9 +241,9 @@ static void JOIN(rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A_, ptrdiff_t ld
         T s0 = 0, s1 = 0;
         ptrdiff_t j = 0;
         for (; j + 2 <= n; j += 2) {
-            s0 += a[j] * x[j]; s1 += a[j + 1] * x[j + 1];
+            s0 += ONE_TIMES(a[j], x[j]); s1 += ONE_TIMES(a[j + 1], x[j + 1]);
         }
-        for (; j < n; j++) s0 += a[j] * x[j];
+        for (; j < n; j++) s0 += ONE_TIMES(a[j], x[j]);
         y[i] += s0 + s1;
     }
 }

@@ -233,7 +233,7 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b, backend, workers):
     A.n, A.cs, A.m, A.rs = A.m, A.rs, 1, 0
     cdef long double result   # large and aligned enough for any of them
     y = A
-    y.data, y.m, y.n, y.rs, y.cs, y.swapped = <char *>&result, 1, 1, 0, 0, 0
+    y.data, y.m, y.n, y.rs, y.cs, y.swapped = <char *>&result, 1, 1, cnp.PyArray_ITEMSIZE(b), 0, 0
     if A.n < LET_OTHERS_RUN:
         kernels.matvec(&A, &x, &y)
     else:
@@ -255,7 +255,10 @@ cdef object dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
         return y
     if cnp.PyArray_DIM(b, cnp.PyArray_NDIM(b) - 1) > FEW_FOR_BLAS and cnp.PyArray_NBYTES(b) < LARGE_VECTOR:
         if cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b) and are_for_blas(a, b) and asked(backend, workers) == AUTO:
-            return call_silently(vecdot_by_numpy, a, b, None)   # which calls BLAS for each of them
+            try:
+                return call_silently(vecdot_by_numpy, a, b, None)   # which calls BLAS for each of them
+            except ValueError:
+                return None   # shapes that do not fit: the general way says which
     results = product(b[..., None, :], a, None, None, backend, workers, cnp.PyArray_ISCOMPLEX(a))
     return None if results is None else results[..., 0][()]
 
@@ -372,7 +375,8 @@ def short_cut_of_vecmats(general):
 
     def vecmat(x, A, /, out=None, *, dtype=None, exact=False, backend=None, workers=None):
         x, A = plain(x), plain(A)
-        if type(A) is cnp.ndarray and type(x) is cnp.ndarray and cnp.PyArray_NDIM(A) >= 2 and exact is False:
+        is_array = type(A) is cnp.ndarray and type(x) is cnp.ndarray
+        if is_array and cnp.PyArray_NDIM(A) >= 2 and cnp.PyArray_NDIM(x) >= 1 and exact is False:
             vector = PyArray_Conjugate(x, NULL) if cnp.PyArray_ISCOMPLEX(x) else x
             y = product(cnp.PyArray_SwapAxes(A, -1, -2), vector, out, dtype, backend, workers)
             if y is not None:

@@ -244,7 +244,7 @@ cdef bint add_up_as_integers(cnp.ndarray a, dtype) except -1:
         return True
     if size <= MOST_COPIED:   # which is faster than to look for
         return False
-    most = min(MOST_INITIAL if wanted == F64 else MOST_OF_FLOAT32, 2**63 // size)
+    most = min(MOST_INITIAL if wanted == F64 else MOST_OF_FLOAT32, (2**63 - 1) // size)
     return -most <= a.min() and a.max() <= most
 
 

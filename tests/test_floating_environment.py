@@ -9,7 +9,7 @@ import pytest
 
 from exact_inputs import GENERATORS, as_dtype
 from floating_environment import BITS, MODES, control, environment, why_not
-from parlinalg import _kernels, matvec, psum, vecmat
+from parlinalg import _kernels, matvec, psum, vecdot, vecmat
 from parlinalg.testing.checks import require_same_bits
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -82,6 +82,17 @@ def test_no_mode_changes_a_bit(mode: str) -> None:
     assert after == MODES[mode] & BITS
     for actual, right in zip(computed, expected, strict=True):
         require_same_bits(actual, right, mode)
+
+
+def test_subnormal_float16_are_multiplied_where_others_are_flushed(instruction_set: str) -> None:
+    for n in range(1, 20):
+        A, x = np.full((3, n), 6e-8, np.float16), np.ones(n, np.float16)
+        expected = np.matvec(A, x)
+        with environment("flush to zero"):
+            for backend in ("openmp", None):
+                require_same_bits(matvec(A, x, backend=backend), expected, n)
+                require_same_bits(vecdot(A[0], x, backend=backend), expected[0], n)
+                require_same_bits(vecdot(A, A + 1, backend=backend), expected, n)
 
 
 def test_the_modes_are_really_set() -> None:

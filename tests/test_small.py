@@ -246,6 +246,24 @@ def test_errors_are_those_of_the_general_way(A: np.ndarray, x: np.ndarray) -> No
         matvec(A, x)
 
 
+@pytest.mark.parametrize(
+    ("function", "shapes", "dtype"),
+    [
+        (vecdot, ((2, 10), (2, 11)), "f8"),
+        (vecdot, ((2, 10), (3, 10)), "f8"),
+        (vecdot, ((2, 5), (2, 6)), "c8"),
+        (vecdot, ((400, 10), (3, 10)), "i4"),
+        (vecmat, ((), (2, 2)), "c16"),
+        (vecmat, ((), (2, 2)), "f8"),
+        (vecmat, ((2,), ()), "c16"),
+        (vecmat, ((3,), (2, 2)), "c16"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(function: Any, shapes: tuple[Any, Any], dtype: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{function.__name__}: .*(is a scalar|has shape|do not broadcast)"):
+        function(*(np.ones(shape, dtype) for shape in shapes))
+
+
 def test_wrong_calls_are_type_errors() -> None:
     function: Any = matvec
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [

@@ -157,6 +157,15 @@ def test_dot_products_of_batches(dtypes: tuple[str, str], shapes: tuple[tuple[in
         require_same_bits(vecmat(x, np.stack([y, y], -1), backend=backend), np.vecmat(x, np.stack([y, y], -1)))
 
 
+@pytest.mark.parametrize("n", [3, 20, 200])
+def test_all_bytes_but_zero_are_true(n: int, instruction_set: str) -> None:
+    x, y = (np.full((2, 9, n), byte, np.uint8).view(bool) for byte in (2, 1))
+    assert vecdot(x, y).all()
+    assert vecdot(x, y[0, 0]).all()
+    assert matvec(x, y[0, 0]).all()
+    assert vecmat(x[0, :, 0], y).all()
+
+
 @pytest.mark.parametrize(
     ("out", "message"),
     [

@@ -196,6 +196,13 @@ def test_many_wide_integers_as_floats(dtype: str, wanted: str, largest: int) -> 
             require_same_bits(psum(a, axis, dtype=wanted), expected, (least, axis))
 
 
+@pytest.mark.parametrize("bits", [17, 18, 20])
+def test_the_least_sum_that_64_bits_do_not_hold(bits: int) -> None:
+    a = np.full(1 << bits, 1 << (63 - bits))
+    assert psum(a, dtype=float) == 2.0**63
+    assert psum(-a, dtype=float) == -(2.0**63)
+
+
 @pytest.mark.parametrize("axes", [(0, 0), (0, -2), (1, 2), (), (True,), (0.0,)])
 def test_axes_that_are_not_two(axes: tuple[Any, ...]) -> None:
     a = np.ones((2, 3))

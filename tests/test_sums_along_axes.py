@@ -128,6 +128,14 @@ def test_a_column_that_is_special_changes_no_other(dtype: str, column: int, inst
         assert len(caught) in (0, 2), values
 
 
+@pytest.mark.parametrize("rows", [3, 8, 9, 40])
+def test_columns_that_are_rounded_to_infinity_are_reported(rows: int, instruction_set: str) -> None:
+    a = np.zeros((rows, 64))
+    a[0], a[1:3] = np.finfo(float).max, 2.0**969  # each of which is too small to be seen beside it
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        assert np.isinf(psum(a, 0)).all()
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 9])
 @pytest.mark.parametrize(("dtype", "bits"), [("c8", 20), ("c16", 50)])
 def test_exact_products_of_few_complex_numbers(n: int, dtype: str, bits: int, instruction_set: str) -> None:

@@ -13,6 +13,7 @@ from .split import ends, split_axis
 cimport numpy as cnp
 
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint64_t
 
@@ -138,7 +139,7 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     if split == SPLIT_COLUMNS:
         least = p.A.n // max(PARTS_BY_COLUMNS * workers, nbytes // (MUCH_LARGER * partial))
     cdef Py_ssize_t parts = number_of_parts(nbytes, length, least, workers)
-    cdef const int64_t[::1] edges = ends(length, parts)
+    cdef cnp.ndarray edges = ends(length, parts)
     cdef cnp.ndarray sums
     cdef char *first_sums = NULL
     if split == SPLIT_COLUMNS:
@@ -147,7 +148,7 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
     else:
         partial = 0
     cdef cnp.ndarray room = np.empty((workers + 1) * sizeof(Share), np.uint8)
-    cdef Share *shares = shares_in(room)
+    cdef Share *shares = shares_in(cnp.PyArray_BYTES(room))
     cdef Work work
     cdef Py_ssize_t first = 0, count = FIRST_PARTS * workers
     cdef Team *team
@@ -157,7 +158,7 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
         count = min(count, parts - first)
         threads = threads_allowed(min(workers, count))
         team = keep_threads_off()
-        work = work_of(&edges[0], first, count, threads, shares)
+        work = work_of(<const int64_t *>cnp.PyArray_DATA(edges), first, count, threads, shares)
         with nogil:
             if threads == 1:   # even a parallel region of one thread takes a microsecond
                 product_work(k, &p, split, &work, 0, first_sums, partial)
@@ -174,9 +175,9 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
         product_combine(k, &p, parts, first_sums)
 
 
-cdef Share *shares_in(cnp.ndarray room) noexcept:
+cdef Share *shares_in(char *room) noexcept:
     """The first whole cache line: shares do not fit on the small stacks that some threads have."""
-    return <Share *>((<size_t>cnp.PyArray_BYTES(room) + 63) & ~<size_t>63)
+    return <Share *>((<size_t>room + 63) & ~<size_t>63)
 
 
 cdef Py_ssize_t next_count(Py_ssize_t count, int workers, double *began) noexcept:
@@ -194,161 +195,7 @@ cdef Py_ssize_t number_of_parts(Py_ssize_t nbytes, Py_ssize_t length, Py_ssize_t
     return min(max(length, 1), workers * max(each, 1))
 
 
-cdef int loop_of(cnp.ndarray a) noexcept:
-    """What elements are widened to before they are added."""
-    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(a))
-    return U64 if dtype < F16 else F32 if dtype < F64 else F64
-
-
-cdef class Sum:
-    """Sums over all but the first `kept` axes of `a`, each element times its weight if there are weights."""
-
-    cdef Addends addends
-    cdef cnp.ndarray a, weights
-    cdef int kept, workers, axis
-    cdef Py_ssize_t parts
-    cdef int digits
-
-    def __init__(self, cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):
-        self.a, self.kept, self.workers = a, kept, min(workers, MOST_THREADS)
-        describe(&self.addends, a, loop_of(a))
-        self.digits = 1 if self.addends.loop == U64 else SUM_STATE
-        cdef int axis, missing
-        if weights is not None:
-            self.weights, self.digits = weights, PRODUCT_STATE
-            missing = self.addends.ndim - cnp.PyArray_NDIM(weights)
-            self.addends.loop = F32 if single else F64
-            self.addends.weights = cnp.PyArray_BYTES(weights)
-            for axis in range(cnp.PyArray_NDIM(weights)):   # the last ones; of the others its strides are 0
-                if cnp.PyArray_DIM(weights, axis) > 1:
-                    self.addends.weight[axis + missing] = cnp.PyArray_STRIDE(weights, axis)
-        self._split()
-
-    cdef _split(self):
-        cdef Py_ssize_t least = 1, nbytes = 8 * cnp.PyArray_SIZE(self.a)
-        cdef bint in_parts = self.workers > 1 or nbytes > LARGE_SUM
-        self.axis = 0
-        if in_parts and self.addends.ndim:
-            shape, strides = np.shape(self.a), (<object>self.a).strides
-            self.axis = split_axis(shape, self.workers if self.workers > 1 else WAYS, strides, self.kept)
-            if self.axis < self.kept and self._is_innermost(self.axis):
-                least = LEAST_COLUMNS
-                summed = shape[self.kept:]
-                other = split_axis(summed, self.workers, strides[self.kept:]) if summed else 0
-                if summed and shape[self.axis] < least * self.workers and summed[other] >= 8 * self.workers:
-                    self.axis, least = self.kept + other, 1
-        length = self.addends.shape[self.axis]
-        self.parts = number_of_parts(nbytes, length, least, self.workers) if in_parts else 1
-
-    cdef bint _is_innermost(self, int axis):
-        cdef int k
-        for k in range(self.addends.ndim):
-            if k != axis and self.addends.shape[k] > 1 and abs(self.addends.stride[k]) < abs(self.addends.stride[axis]):
-                return False
-        return True
-
-    cdef cnp.ndarray states(self):
-        """The sums as exact states, normalised."""
-        cdef bint own = self.axis < self.kept   # each part has states of its own; otherwise each thread has a set
-        cdef int sets = 1 if own or cnp.PyArray_SIZE(self.a) == 0 else min(self.workers, self.parts), i
-        shape = np.shape(self.a)[:self.kept]
-        cdef cnp.ndarray states = np.zeros((sets, *shape, self.digits), np.int64)
-        cdef Py_ssize_t length = cnp.PyArray_SIZE(states) // sets
-        cdef int64_t *first = <int64_t *>cnp.PyArray_BYTES(states)
-        for i in range(self.kept):
-            self.addends.result[i] = cnp.PyArray_STRIDE(states, i + 1)
-        self._compute(STATES, <char *>first, 0 if own else 8 * length)
-        if sets == 1:
-            normalise_states(length // self.digits, self.digits, first)
-        for i in range(1, sets):
-            merge_states(length // self.digits, self.digits, first + i * length, first)
-        return states[0]
-
-    cdef int write(self, cnp.ndarray out) except -1:
-        """Write the sums, rounded once, into `out`; return what `round_states` does."""
-        cdef int flags, i
-        if self.axis >= self.kept and self.parts > 1:
-            rounded = np.empty(np.shape(out), out.dtype)
-            flags = round_states(self.states(), rounded)
-            out[...] = rounded
-            return flags
-        for i in range(self.kept):
-            self.addends.result[i] = cnp.PyArray_STRIDE(out, i)
-        return self._compute(dtype_of_number(cnp.PyArray_TYPE(out)), cnp.PyArray_BYTES(out), 0)
-
-    cdef int _compute(self, int dtype, char *results, Py_ssize_t set_bytes) except -1:
-        """On threads, of which each has a set of results, so many bytes after that of the one before."""
-        cdef int kept
-        for kept in range(self.kept):
-            if self.addends.shape[kept] == 0:   # NumPy gives arrays without elements strides of 0, as of summed axes
-                return 0
-        cdef const int64_t[::1] edges = ends(self.addends.shape[self.axis], self.parts)
-        cdef cnp.ndarray room = np.empty((self.workers + 1) * sizeof(Share), np.uint8)
-        cdef Share *shares = shares_in(room)
-        # Only strips need room, and those there are not without axes that are kept.
-        cdef Py_ssize_t strip_bytes = ROOM_BYTES if self.kept and self.addends.loop != U64 else 0
-        cdef cnp.ndarray strip_room = np.empty(self.workers * strip_bytes + 64, np.uint8)
-        cdef char *strips = <char *>((<size_t>cnp.PyArray_BYTES(strip_room) + 63) & ~<size_t>63)
-        cdef const Addends *addends = &self.addends
-        cdef const Kernels *k = chosen
-        cdef Work work
-        cdef Py_ssize_t first = 0, parts = self.parts, count = FIRST_PARTS * self.workers
-        cdef Team *team
-        cdef int axis = self.axis, thread, threads, flags = 0
-        cdef double start = seconds_now(), began = start
-        while first < parts:
-            count = min(count, parts - first)
-            threads = threads_allowed(min(self.workers, count))
-            team = keep_threads_off()
-            work = work_of(&edges[0], first, count, threads, shares)
-            with nogil:
-                if threads == 1:
-                    flags = flags | sum_work(k, addends, axis, &work, 0, dtype, results, strips)
-                else:
-                    for thread in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                        join_team(team, thread)
-                        flags |= sum_work(k, addends, axis, &work, thread, dtype, results + thread * set_bytes,
-                                          strips + thread * strip_bytes)
-            PyErr_CheckSignals()
-            first += count
-            count = next_count(count, self.workers, &began)
-        if self.workers > 1:
-            note_call(seconds_now() - start, cnp.PyArray_SIZE(self.a))
-        return flags
-
-
-def sum_states(cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):
-    """Exact sums over all but the first `kept` axes of `a`, on `workers` threads, as normalised states.
-
-    Each element is multiplied by its weight, a native float64; `single`: one that is a float32, as the element is.
-    """
-    cdef Sum total = Sum(a, kept, workers, weights, single)
-    return total.states()
-
-
-def write_sums(cnp.ndarray a not None, int kept, int workers, cnp.ndarray out not None, cnp.ndarray weights=None,
-               bint single=False):
-    """Write the sums of `sum_states`, each rounded once, into `out`, of floats; return what `round_states` does."""
-    cdef Sum total = Sum(a, kept, workers, weights, single)
-    return total.write(out)
-
-
-def round_states(cnp.ndarray states not None, cnp.ndarray out not None):
-    """Write the value of each float state into the contiguous array `out`.
-
-    Returns OVERFLOW if finite addends did, or INVALID if infinities of both signs met, or both, or 0.
-    """
-    states = np.ascontiguousarray(states)
-    cdef Py_ssize_t i, n = out.size
-    cdef int64_t *state = <int64_t *>cnp.PyArray_BYTES(states)
-    cdef char *rounded = cnp.PyArray_BYTES(out)
-    cdef int length = cnp.PyArray_DIM(states, cnp.PyArray_NDIM(states) - 1), flags = 0
-    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(out))
-    cdef size_t size = size_of(dtype)
-    with nogil:
-        for i in range(n):
-            flags = flags | round_state(state + i * length, length, dtype, rounded + i * size)
-    return flags
+include "shared_sums.pxi"
 
 
 cdef class ieee754:

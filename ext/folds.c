@@ -67,7 +67,7 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
         Doubles S[CHAINS][MOST_FOLDS];
         for (int k = 0; k < folds; k++) S[0][k] = S[1][k] = M[k];
         const ptrdiff_t pairs = min_of(CHAIN_ROWS, left / 2);
-#pragma GCC unroll 1
+#pragma GCC unroll 2
         for (ptrdiff_t i = 0; i < pairs; i++, v += 2 * stride, w += 2 * weight_stride) {
             __builtin_prefetch(v + ahead);
             __builtin_prefetch(v + stride + ahead);

@@ -250,6 +250,7 @@ static double bytes_of_stack(void) {
     return (double)size;
 }
 
+static _Thread_local int started = 1;   /* threads of the last region that this one has begun, which wait for the next */
 static _Thread_local int prepared;   /* for the fork that this thread is making */
 static int lost_threads;
 
@@ -266,24 +267,27 @@ static void after_fork_in_child(void) {
 void install_fork_guard(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 
 /* Also where parlinalg had no region yet: other users of the same libgomp share its threads. */
-void before_fork(void) { prepared = omp_pause_resource_all(omp_pause_soft) == 0; }
+void before_fork(void) {
+    prepared = omp_pause_resource_all(omp_pause_soft) == 0;
+    if (prepared) started = 1;
+}
 
 void after_fork_in_parent(void) { prepared = 0; }
 
 /* Where the address space is limited, as many threads as it has stacks for: OpenMP ends the process when it cannot start
-   one. Those of earlier regions are there already. */
+   one. */
 static int threads_affordable(int wanted) {
-    static _Thread_local int started = 1;
     struct rlimit limit;
     if (wanted <= started || getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY) return wanted;
     const double room = (double)limit.rlim_cur - bytes_of_address_space(), stack = STACK_ROOM + bytes_of_stack();
     const double more = room > 0 ? room / stack : 0;
-    if (started + more < wanted) wanted = started + (int)more;
-    if (wanted > started) started = wanted;
-    return wanted;
+    return started + more < wanted ? started + (int)more : wanted;
 }
 
-int threads_allowed(int wanted) { return lost_threads || wanted < 1 ? 1 : threads_affordable(wanted); }
+int threads_allowed(int wanted) {
+    if (lost_threads || wanted < 2) return 1;
+    return started = threads_affordable(wanted);
+}
 
 #else
 

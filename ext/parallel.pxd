@@ -120,6 +120,24 @@ cdef inline void describe(Addends *addends, cnp.ndarray a, int loop) noexcept:
         addends.weight[axis] = addends.result[axis] = 0
 
 
+cdef inline void describe_segment(Addends *addends, cnp.ndarray a, int loop) noexcept:
+    """The elements of an array that lie one after the other, as one axis."""
+    describe(addends, a, loop)
+    addends.ndim = 1
+    addends.shape[0], addends.stride[0] = cnp.PyArray_SIZE(a), cnp.PyArray_ITEMSIZE(a)
+    addends.weight[0] = addends.result[0] = 0
+
+
+cdef inline void add_parts(Addends *addends, int dtype, Py_ssize_t apart) noexcept:
+    """Real and imaginary parts as one more axis, whose sums lie so many bytes apart."""
+    cdef int axis = addends.ndim
+    addends.dtype = F32 if dtype == C64 else F64
+    addends.shape[axis] = 2
+    addends.stride[axis] = 4 if dtype == C64 else 8
+    addends.weight[axis], addends.result[axis] = 0, apart
+    addends.ndim += 1
+
+
 cdef inline Matrix matrix_of(cnp.ndarray a, bint vector) noexcept:
     """The last two axes of an array, or its last one as a column."""
     cdef Matrix matrix

@@ -13,11 +13,13 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
     if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
         if initial is not None and dtype >= F16:
             return None
+        if summed == every_axis(ndim) and cnp.PyArray_ISONESEGMENT(a):
+            return total_by_threads(a, number, keepdims, initial, how)
         return totals_by_threads(a, summed, number, keepdims, initial, how)
     cdef Addends addends
     describe(&addends, a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
     if dtype >= C64:
-        add_parts(&addends, dtype, number)
+        add_parts(&addends, dtype, 4 if part_of(number) == F32 else 8)
     cdef bint is_one = summed == every_axis(ndim) and (ndim == 0 or not keepdims)
     if initial is not None and dtype >= F16:
         if summed != every_axis(ndim):
@@ -112,6 +114,20 @@ cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int numbe
     return None if flags else result
 
 
+cdef object total_by_threads(cnp.ndarray a, int number, bint keepdims, initial, int threads):
+    """The same of all elements."""
+    cdef cnp.npy_intp shape[MAX_DIMS]
+    cdef int k, ndim = cnp.PyArray_NDIM(a) if keepdims else 0
+    for k in range(ndim):
+        shape[k] = 1
+    cdef cnp.ndarray result = cnp.PyArray_SimpleNew(ndim, shape, number)
+    if sum_of_all(a, threads, result):
+        return None
+    if initial is not None:
+        np.add(result, initial, result)
+    return result if keepdims else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+
+
 cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepdims, initial, int threads):
     """The sums over some axes; None if there is something to report. Those of integers begin with the initial one."""
     cdef cnp.ndarray moved = kept_first(a, summed)
@@ -158,16 +174,6 @@ cdef cnp.ndarray zeros_without(cnp.ndarray a, Axes summed, bint keepdims, int nu
         shape[ndim] = 1 if summed >> k & 1 else cnp.PyArray_DIM(a, k)
         ndim += 1
     return cnp.PyArray_ZEROS(ndim, shape, number, 0)
-
-
-cdef void add_parts(Addends *a, int dtype, int number) noexcept:
-    """Real and imaginary parts as one more axis, whose sums lie side by side."""
-    a.dtype = F32 if dtype == C64 else F64
-    a.shape[a.ndim] = 2
-    a.stride[a.ndim] = 4 if dtype == C64 else 8
-    a.result[a.ndim] = 4 if part_of(number) == F32 else 8
-    a.weight[a.ndim] = 0
-    a.ndim += 1
 
 
 cdef int part_of(int number) noexcept:

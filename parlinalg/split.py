@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +31,8 @@ def ends(n: int, parts: int) -> NDArray[np.int64]:
     return edges
 
 
-def split_axis(lengths: Sequence[int], workers: int, strides: Sequence[int] = (), kept: int = 0) -> int:
+@lru_cache(maxsize=1024)
+def split_axis(lengths: tuple[int, ...], workers: int, strides: tuple[int, ...] = (), kept: int = 0) -> int:
     """The axis to split over `workers`: the first that gives each 8 elements or more, otherwise the longest.
 
     With fewer than 8 for each, a block that is one element longer costs more than an eighth of the time. If there are

@@ -8,7 +8,7 @@ __all__ = ["OF_KERNELS"]
 
 TEMPLATE = "ext/product_template.h"
 ROWS = "ext/row_template.h"
-SEAM = "ext/_kernels.pyx"
+SHARED_SUMS = "ext/shared_sums.pxi"
 
 OF_KERNELS = (
     Mutant("last row dropped", ROWS, "for (; i < m; i += ROWS) {", "for (; i < m - 1; i += ROWS) {"),
@@ -108,7 +108,11 @@ OF_KERNELS = (
         "part = 1; part < parts; part++",
         "part = 1; part < parts - 1; part++",
     ),
-    Mutant("last worker's sums skipped", SEAM, "for i in range(1, sets):", "for i in range(1, sets - 1):"),
+    Mutant("last worker's sums skipped", SHARED_SUMS, "for i in range(1, sets):", "for i in range(1, sets - 1):"),
+    Mutant(
+        "sum of all: last worker's skipped", SHARED_SUMS, "for i in range(1, workers):", "for i in range(2, workers):"
+    ),
+    Mutant("sum of all: parts of other lengths", SHARED_SUMS, " + min(part, size % parts)", ""),
     Mutant("out not zeroed", "ext/matvec.c", "        memset(sums, 0, (size_t)(block.m * size));\n", ""),
     Mutant("byte order ignored", "ext/convert.c", "size_of(real_of(from)), out);", "1, out);"),
     Mutant("sum: negative addends are positive", "ext/tally.h", ".sign = (int64_t)bits >> 63,", ".sign = 0,"),
@@ -232,7 +236,7 @@ OF_KERNELS = (
     ),
     Mutant("every other pair: the wrong ones", "ext/lanes.h", "10, 11, 14, 15", "8, 9, 12, 13"),
     Mutant("every other pair: the rest ends too early", "ext/sums.c", "rest * (size_t)step - (size_t)skip", "rest - 1"),
-    Mutant("weights of one element not broadcast", SEAM, "if cnp.PyArray_DIM(weights, axis) > 1:", "if True:"),
+    Mutant("weights of one element not broadcast", SHARED_SUMS, "if cnp.PyArray_DIM(weights, axis) > 1:", "if True:"),
     Mutant("dot: a row with x as it is", "ext/complex_template.h", "&& conjugated ? -1", "&& 0 ? -1"),
     Mutant("dot: x as it is", "ext/matvec.c", "if (x->conjugated) conjugate(n, acc, converted);", ";"),
 )

@@ -1,0 +1,203 @@
+# Sums on threads; part of _kernels.pyx.
+
+cdef int loop_of(cnp.ndarray a) noexcept:
+    """What elements are widened to before they are added."""
+    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(a))
+    return U64 if dtype < F16 else F32 if dtype < F64 else F64
+
+
+cdef class Sum:
+    """Sums over all but the first `kept` axes of `a`, each element times its weight if there are weights."""
+
+    cdef Addends addends
+    cdef cnp.ndarray a, weights
+    cdef int kept, workers, axis
+    cdef Py_ssize_t parts
+    cdef int digits
+
+    def __init__(self, cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):
+        self.a, self.kept, self.workers = a, kept, min(workers, MOST_THREADS)
+        describe(&self.addends, a, loop_of(a))
+        self.digits = 1 if self.addends.loop == U64 else SUM_STATE
+        cdef int axis, missing
+        if weights is not None:
+            self.weights, self.digits = weights, PRODUCT_STATE
+            missing = self.addends.ndim - cnp.PyArray_NDIM(weights)
+            self.addends.loop = F32 if single else F64
+            self.addends.weights = cnp.PyArray_BYTES(weights)
+            for axis in range(cnp.PyArray_NDIM(weights)):   # the last ones; of the others its strides are 0
+                if cnp.PyArray_DIM(weights, axis) > 1:
+                    self.addends.weight[axis + missing] = cnp.PyArray_STRIDE(weights, axis)
+        self._split()
+
+    cdef _split(self):
+        cdef Py_ssize_t least = 1, nbytes = 8 * cnp.PyArray_SIZE(self.a)
+        cdef bint in_parts = self.workers > 1 or nbytes > LARGE_SUM
+        self.axis = 0
+        if in_parts and self.addends.ndim:
+            shape, strides = np.shape(self.a), (<object>self.a).strides
+            self.axis = split_axis(shape, self.workers if self.workers > 1 else WAYS, strides, self.kept)
+            if self.axis < self.kept and self._is_innermost(self.axis):
+                least = LEAST_COLUMNS
+                summed = shape[self.kept:]
+                other = split_axis(summed, self.workers, strides[self.kept:]) if summed else 0
+                if summed and shape[self.axis] < least * self.workers and summed[other] >= 8 * self.workers:
+                    self.axis, least = self.kept + other, 1
+        length = self.addends.shape[self.axis]
+        self.parts = number_of_parts(nbytes, length, least, self.workers) if in_parts else 1
+
+    cdef bint _is_innermost(self, int axis):
+        cdef int k
+        for k in range(self.addends.ndim):
+            if k != axis and self.addends.shape[k] > 1 and abs(self.addends.stride[k]) < abs(self.addends.stride[axis]):
+                return False
+        return True
+
+    cdef cnp.ndarray states(self):
+        """The sums as exact states, normalised."""
+        cdef bint own = self.axis < self.kept   # each part has states of its own; otherwise each thread has a set
+        cdef int sets = 1 if own or cnp.PyArray_SIZE(self.a) == 0 else min(self.workers, self.parts), i
+        shape = np.shape(self.a)[:self.kept]
+        cdef cnp.ndarray states = np.zeros((sets, *shape, self.digits), np.int64)
+        cdef Py_ssize_t length = cnp.PyArray_SIZE(states) // sets
+        cdef int64_t *first = <int64_t *>cnp.PyArray_BYTES(states)
+        for i in range(self.kept):
+            self.addends.result[i] = cnp.PyArray_STRIDE(states, i + 1)
+        self._compute(STATES, <char *>first, 0 if own else 8 * length)
+        if sets == 1:
+            normalise_states(length // self.digits, self.digits, first)
+        for i in range(1, sets):
+            merge_states(length // self.digits, self.digits, first + i * length, first)
+        return states[0]
+
+    cdef int write(self, cnp.ndarray out) except -1:
+        """Write the sums, rounded once, into `out`; return what `round_states` does."""
+        cdef int flags, i
+        if self.axis >= self.kept and self.parts > 1:
+            rounded = np.empty(np.shape(out), out.dtype)
+            flags = round_states(self.states(), rounded)
+            out[...] = rounded
+            return flags
+        for i in range(self.kept):
+            self.addends.result[i] = cnp.PyArray_STRIDE(out, i)
+        return self._compute(dtype_of_number(cnp.PyArray_TYPE(out)), cnp.PyArray_BYTES(out), 0)
+
+    cdef int _compute(self, int dtype, char *results, Py_ssize_t set_bytes) except -1:
+        cdef int kept
+        for kept in range(self.kept):
+            if self.addends.shape[kept] == 0:   # NumPy gives arrays without elements strides of 0, as of summed axes
+                return 0
+        cdef cnp.ndarray edges = ends(self.addends.shape[self.axis], self.parts)
+        cdef cnp.ndarray room = np.empty((self.workers + 1) * sizeof(Share), np.uint8)
+        # Only strips need room, and those there are not without axes that are kept.
+        cdef Py_ssize_t strip_bytes = ROOM_BYTES if self.kept and self.addends.loop != U64 else 0
+        cdef cnp.ndarray strip_room = np.empty(self.workers * strip_bytes + 64, np.uint8)
+        cdef char *strips = <char *>((<size_t>cnp.PyArray_BYTES(strip_room) + 63) & ~<size_t>63)
+        return sum_parts(&self.addends, self.axis, <const int64_t *>cnp.PyArray_DATA(edges), self.parts, self.workers,
+                         shares_in(cnp.PyArray_BYTES(room)), dtype, results, set_bytes, strips, strip_bytes)
+
+
+cdef int sum_parts(const Addends *addends, int axis, const int64_t *edges, Py_ssize_t parts, int workers, Share *shares,
+                   int dtype, char *results, Py_ssize_t set_bytes, char *strips, Py_ssize_t strip_bytes) except -1:
+    """On threads, of which each has a set of results, and room for strips, so many bytes after that of the one before."""
+    cdef const Kernels *k = chosen
+    cdef Work work
+    cdef Py_ssize_t first = 0, count = FIRST_PARTS * workers, size = 1
+    cdef Team *team
+    cdef int thread, threads, flags = 0
+    cdef double start = seconds_now(), began = start
+    while first < parts:
+        count = min(count, parts - first)
+        threads = threads_allowed(min(workers, count))
+        team = keep_threads_off()
+        work = work_of(edges, first, count, threads, shares)
+        with nogil:
+            if threads == 1:
+                flags = flags | sum_work(k, addends, axis, &work, 0, dtype, results, strips)
+            else:
+                for thread in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                    join_team(team, thread)
+                    flags |= sum_work(k, addends, axis, &work, thread, dtype, results + thread * set_bytes,
+                                      strips + thread * strip_bytes)
+        PyErr_CheckSignals()
+        first += count
+        count = next_count(count, workers, &began)
+    if workers > 1:
+        for axis in range(addends.ndim):
+            size *= addends.shape[axis]
+        note_call(seconds_now() - start, size)
+    return flags
+
+
+def sum_of_all(cnp.ndarray a not None, int workers, cnp.ndarray out not None):
+    """Write the sum of all elements of `a`, which lie in one segment, into `out`; return what `round_states` does.
+
+    It does without what sums along axes need, which takes as long as to add up some 50,000 elements.
+    """
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(a), part, parts
+    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(out)), sums = 2 if dtype >= C64 else 1, i, flags = 0
+    workers = min(workers, MOST_THREADS)
+    cdef Addends addends
+    describe_segment(&addends, a, loop_of(a))
+    cdef int digits = 1 if addends.loop == U64 else SUM_STATE
+    cdef Py_ssize_t length = sums * digits
+    if sums == 2:
+        add_parts(&addends, dtype_of_number(cnp.PyArray_TYPE(a)), 8 * digits)
+        dtype = F32 if dtype == C64 else F64
+    parts = number_of_parts(8 * size, size, 1, workers)
+    cdef char *room = <char *>PyMem_RawCalloc((workers + 1) * sizeof(Share) + 8 * (workers * length + parts + 1), 1)
+    if room == NULL:
+        raise MemoryError(f"psum: {workers * length} integers of 64 bits to sum in are not available")
+    cdef Share *shares = shares_in(room)
+    cdef int64_t *states = <int64_t *>(shares + workers)
+    cdef int64_t *edges = states + workers * length
+    for part in range(parts + 1):
+        edges[part] = size // parts * part + min(part, size % parts)
+    try:
+        sum_parts(&addends, 0, edges, parts, workers, shares, STATES, <char *>states, 8 * length, NULL, 0)
+        for i in range(1, workers):
+            merge_states(sums, digits, states + i * length, states)
+        normalise_states(sums, digits, states)
+        if digits == 1:
+            (<int64_t *>cnp.PyArray_DATA(out))[0] = states[0]
+            return 0
+        for i in range(sums):
+            flags |= round_state(states + i * digits, digits, dtype,
+                                 cnp.PyArray_BYTES(out) + i * <Py_ssize_t>size_of(dtype))
+        return flags
+    finally:
+        PyMem_RawFree(room)
+
+
+def sum_states(cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):
+    """Exact sums over all but the first `kept` axes of `a`, on `workers` threads, as normalised states.
+
+    Each element is multiplied by its weight, a native float64; `single`: one that is a float32, as the element is.
+    """
+    cdef Sum total = Sum(a, kept, workers, weights, single)
+    return total.states()
+
+
+def write_sums(cnp.ndarray a not None, int kept, int workers, cnp.ndarray out not None, cnp.ndarray weights=None,
+               bint single=False):
+    """Write the sums of `sum_states`, each rounded once, into `out`, of floats; return what `round_states` does."""
+    cdef Sum total = Sum(a, kept, workers, weights, single)
+    return total.write(out)
+
+
+def round_states(cnp.ndarray states not None, cnp.ndarray out not None):
+    """Write the value of each float state into the contiguous array `out`.
+
+    Returns OVERFLOW if finite addends did, or INVALID if infinities of both signs met, or both, or 0.
+    """
+    states = np.ascontiguousarray(states)
+    cdef Py_ssize_t i, n = out.size
+    cdef int64_t *state = <int64_t *>cnp.PyArray_BYTES(states)
+    cdef char *rounded = cnp.PyArray_BYTES(out)
+    cdef int length = cnp.PyArray_DIM(states, cnp.PyArray_NDIM(states) - 1), flags = 0
+    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(out))
+    cdef size_t size = size_of(dtype)
+    with nogil:
+        for i in range(n):
+            flags = flags | round_state(state + i * length, length, dtype, rounded + i * size)
+    return flags

@@ -16,7 +16,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # C files compiled once per instruction set, and once.
-KERNELS = ["products", "convert", "matvec", "dots", "folds", "groups", "singles", "sums", "integers", "table"]
+KERNELS = ["products", "convert", "matvec", "dots", "folds", "groups", "halves", "singles", "sums", "integers", "table"]
 COMMON = ["select", "round", "parallel", "placement"]
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": []}

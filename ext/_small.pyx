@@ -37,6 +37,7 @@ from parallel cimport (
 from ._kernels import FLOAT_DIGITS, ieee754, openmp_version, round_states, sum_of_all, sum_states, table_address
 from ._kernels import matvec as multiply_by_threads
 from ._kernels import threads_are_late, write_sums
+from .exact import report
 from .operands import as_operand, masked, real_view
 
 cnp.import_array()

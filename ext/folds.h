@@ -44,7 +44,8 @@ typedef struct {
     Tally *tally;
 } Group;
 
-/* Of float32 that are added as such. What `sums` hold weighs 2^(E - 21), and 2^(E - 44). */
+/* Of float32 that are added as such, and of float16. What `sums` hold weighs 2^(E - 21), and 2^(E - 44). */
+enum { FIRST_UNIT = 21, SECOND_UNIT = 44 };
 typedef struct {
     Words sums[2];
     float M[2];       /* 0: no window has been chosen yet */
@@ -63,6 +64,7 @@ typedef struct {
 #define follow_windows JOIN(follow_windows, PARLINALG_ISA)
 #define trusted JOIN(trusted, PARLINALG_ISA)
 #define add_singles JOIN(add_singles, PARLINALG_ISA)
+#define add_halves JOIN(add_halves, PARLINALG_ISA)
 #define round_singles JOIN(round_singles, PARLINALG_ISA)
 #define flush_singles JOIN(flush_singles, PARLINALG_ISA)
 #define check_folds JOIN(check_folds, PARLINALG_ISA)
@@ -107,6 +109,8 @@ void flush_group(Group *g);
 /* Adds n float32, of which each is `step`, 1 or 2, after the one before, to a window and, where they do not fit, to the
    group of the same tallies. */
 void add_singles(SingleWindow *w, Group *g, ptrdiff_t n, const float *v, int step, ptrdiff_t ahead);
+/* The same of n float16 that are neighbours; only if HAS_HALVES. */
+void add_halves(SingleWindow *w, Group *g, ptrdiff_t n, const uint16_t *v, ptrdiff_t ahead);
 void flush_singles(SingleWindow *w, Group *g);
 /* As round_tally, where there is nothing in the group. */
 int round_singles(const SingleWindow *w, const Group *g, int t, int dtype, void *out);

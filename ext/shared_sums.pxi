@@ -99,7 +99,7 @@ cdef class Sum:
 
 cdef int sum_parts(const Addends *addends, int axis, const int64_t *edges, Py_ssize_t parts, int workers, Share *shares,
                    int dtype, char *results, Py_ssize_t set_bytes, char *strips, Py_ssize_t strip_bytes) except -1:
-    """On threads, of which each has a set of results, and room for strips, so many bytes after that of the one before."""
+    """On threads, each of which has results, and room for strips, so many bytes after those of the one before."""
     cdef const Kernels *k = chosen
     cdef Work work
     cdef Py_ssize_t first = 0, count = FIRST_PARTS * workers, size = 1

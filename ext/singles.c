@@ -6,8 +6,6 @@ enum {
     SINGLES = VECTOR_BYTES / 4,
     BLOCK = 128,       /* rows: each adds at most 2^22 to integers of 32 bits */
     PATIENCE = 16,     /* blocks before it is tried again */
-    FIRST_UNIT = 21,   /* the last bit of M[0] weighs 2^(E - 21) */
-    SECOND_UNIT = 44,
     LOWEST = -104,     /* window, below which M[1] or its last bit would be subnormal */
     HIGHEST = 124,
 };

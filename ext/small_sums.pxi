@@ -117,19 +117,20 @@ cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int numbe
 cdef object total_by_threads(cnp.ndarray a, int number, bint keepdims, initial, int threads):
     """The same of all elements."""
     cdef cnp.npy_intp shape[MAX_DIMS]
-    cdef int k, ndim = cnp.PyArray_NDIM(a) if keepdims else 0
+    cdef int k, flags, ndim = cnp.PyArray_NDIM(a) if keepdims else 0
     for k in range(ndim):
         shape[k] = 1
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(ndim, shape, number)
-    if sum_of_all(a, threads, result):
-        return None
+    flags = sum_of_all(a, threads, result)
+    if flags:
+        report(flags)
     if initial is not None:
         np.add(result, initial, result)
     return result if keepdims else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
 cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepdims, initial, int threads):
-    """The sums over some axes; None if there is something to report. Those of integers begin with the initial one."""
+    """The sums over some axes. Those of integers begin with the initial one."""
     cdef cnp.ndarray moved = kept_first(a, summed)
     cdef int flags, kept = cnp.PyArray_NDIM(a)
     for k in range(cnp.PyArray_NDIM(a)):
@@ -145,7 +146,9 @@ cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepd
         flags = write_sums(real_view(moved, kept), kept + 1, threads, real_view(result, kept))
     else:
         flags = write_sums(moved, kept, threads, result)
-    return None if flags else sums[()]
+    if flags:
+        report(flags)
+    return sums[()]
 
 
 cdef cnp.ndarray kept_first(cnp.ndarray a, Axes summed):

@@ -65,6 +65,10 @@ static void deliver(Task *task, Group *g, int t, char *result) {
 /* Which lie as `Form.skip` says; those that lie apart have no weights. */
 static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int skip, const char *w) {
     Form f = t->form;
+    if (f.type == F16) {
+        add_halves(&t->single, g, n, (const uint16_t *)v, AHEAD);
+        return;
+    }
     const int step = skip ? 2 : 1;
     if (f.type == F32 && !f.weighted && n >= MANY) {
         add_singles(&t->single, g, n, (const float *)v, step, AHEAD);
@@ -341,9 +345,10 @@ static int lies_ready(const Task *t, ptrdiff_t apart) {
 static void sum_floats(Task *t, char *results) {
     const int strips = choose_walk(t);
     t->form.one_weight = strips;
+    if (HAS_HALVES && t->a.dtype == F16 && !strips && !t->form.weighted) t->form.type = F16;
     t->size = (ptrdiff_t)size_of(t->form.type);
     t->ready = lies_ready(t, t->pairs ? 2 : 1);
-    const int lies_apart = !strips && !t->form.weighted;
+    const int lies_apart = !strips && !t->form.weighted && t->form.type != F16;
     t->every_other = lies_apart && (t->pairs ? t->form.type == F64 && lies_ready(t, 4) : lies_ready(t, 2));
     if (strips) {
         begin_strips(t);

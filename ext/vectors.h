@@ -29,6 +29,19 @@ static inline Doubles doubles_of(Floats v) {
 #endif
 }
 
+#if defined(__F16C__) && defined(__AVX2__)
+#define HAS_HALVES 1
+static inline Doubles load_halves(const uint16_t *v) {
+#if defined(__AVX512F__)
+    return doubles_of((Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)v)));
+#else
+    return doubles_of((Floats)_mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)v)));
+#endif
+}
+#else
+#define HAS_HALVES 0   /* they are converted to float32 first */
+#endif
+
 /* Every other one of float64 where `skip` is 1, every other pair where it is 2; nothing beyond the last is read. */
 static inline Doubles load(int type, int skip, const char *p) {
     if (skip == 2) return PICK_PAIRS(*(const UnalignedDoubles *)p, *(const UnalignedDoubles *)(p + 8 * (LANES - 2)));

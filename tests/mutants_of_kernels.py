@@ -113,6 +113,16 @@ OF_KERNELS = (
         "sum of all: last worker's skipped", SHARED_SUMS, "for i in range(1, workers):", "for i in range(2, workers):"
     ),
     Mutant("sum of all: parts of other lengths", SHARED_SUMS, " + min(part, size % parts)", ""),
+    Mutant(
+        "float16: the window is never emptied", "ext/halves.c", "if (any((w->sums[1] + (1ull << 58)) >> 59))", "if (0)"
+    ),
+    Mutant("float16: the last ones are lost", "ext/halves.c", "    sums[1] += load_halves(last);\n", ""),
+    Mutant(
+        "float16: infinities are added as others",
+        "ext/halves.c",
+        "!trusted || any((Words)(sum - sum != 0.0))",
+        "!trusted",
+    ),
     Mutant("out not zeroed", "ext/matvec.c", "        memset(sums, 0, (size_t)(block.m * size));\n", ""),
     Mutant("byte order ignored", "ext/convert.c", "size_of(real_of(from)), out);", "1, out);"),
     Mutant("sum: negative addends are positive", "ext/tally.h", ".sign = (int64_t)bits >> 63,", ".sign = 0,"),

@@ -16,7 +16,20 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # C files compiled once per instruction set, and once.
-KERNELS = ["products", "convert", "matvec", "dots", "folds", "groups", "halves", "singles", "sums", "integers", "table"]
+KERNELS = [
+    "products",
+    "convert",
+    "matvec",
+    "dots",
+    "folds",
+    "groups",
+    "halves",
+    "half_rows",
+    "singles",
+    "sums",
+    "integers",
+    "table",
+]
 COMMON = ["select", "round", "parallel", "placement"]
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": []}
@@ -28,7 +41,7 @@ if X86:
 # After the user's CFLAGS: none of them may make the compiler reorder or drop floating-point operations.
 EXACT = ["-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-associative-math", "-ffp-contract=off"]
 FLAGS = ["-O3", "-std=gnu11", "-fno-strict-aliasing", "-fvisibility=hidden", "-Wall", "-Wextra", *EXACT]
-CONTRACTED = {"products"}  # a*b + c in one rounding: faster, and within the bound of a product
+CONTRACTED = {"products", "half_rows"}  # a*b + c in one rounding: faster, and within the bound of a product
 OPENMP = [] if os.environ.get("PARLINALG_NO_OPENMP") == "1" else ["-fopenmp"]
 HEADERS = sorted(str(path) for path in Path("ext").glob("*.h"))
 SOURCES = sorted(str(path) for path in Path("ext").glob("*.*"))  # which an sdist has to contain

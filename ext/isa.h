@@ -40,6 +40,8 @@
 #define block_sum JOIN(block_sum, PARLINALG_ISA)
 #define sum_integers JOIN(sum_integers, PARLINALG_ISA)
 #define best_axis JOIN(best_axis, PARLINALG_ISA)
+#define half_row_products JOIN(half_row_products, PARLINALG_ISA)
+#define half_dot JOIN(half_dot, PARLINALG_ISA)
 
 /* By accumulator (for BOOL x holds 0 or 255): y[i] += sum_j A[i*lda + j] x[j] by rows, or A[i + j*lda] x[j] by columns,
    which there are not for complex ones; contiguous, aligned, of one dtype. lda counts elements, or parts of complex ones. */
@@ -59,6 +61,12 @@ extern const dot_fn strided_dots[DTYPES];
 typedef void (*pair_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t lda, const void *x, const void *z, void *y,
                         void *w);
 extern const pair_fn col_pair_products[DTYPES];
+
+/* Rows of float16 times a vector of float32, and one row times a vector of float16; only if HAS_HALVES, and for rows of
+   LEAST_OF_HALVES elements or more: shorter ones are converted together. */
+enum { LEAST_OF_HALVES = 16 };
+void half_row_products(ptrdiff_t m, ptrdiff_t n, const uint16_t *A, ptrdiff_t lda, const float *x, float *y);
+void half_dot(ptrdiff_t n, const uint16_t *a, const uint16_t *x, float *y);
 
 /* dst[i] = src[i*stride bytes] for n elements, converted from dtype `from` to accumulator `to`, contiguous. */
 void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst);

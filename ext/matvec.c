@@ -1,5 +1,5 @@
 /* The product of one block: chooses the form by the strides, and converts what the form cannot take as it lies. */
-#include "isa.h"
+#include "vectors.h"
 
 #include <math.h>
 #include <string.h>
@@ -36,6 +36,10 @@ static int lies_ready(const Matrix *a, int acc) {
     return is_as_accumulated(a, acc) && !a->swapped && is_aligned(a->data, a->rs, a->cs, acc);
 }
 
+static int are_halves(const Matrix *a) {
+    return HAS_HALVES && a->dtype == F16 && !a->swapped && is_aligned(a->data, a->rs, a->cs, F16);
+}
+
 /* sums += A x, with x and sums contiguous, all in the accumulator's dtype. */
 static void by_rows(const Matrix *A, int acc, const char *x, char *sums) {
     row_products[acc](A->m, A->n, A->data, elements_in(A->rs, real_of(acc)), x, sums);
@@ -44,6 +48,11 @@ static void by_rows(const Matrix *A, int acc, const char *x, char *sums) {
 static void by_conjugating_rows(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
     (void)row_major;
     conjugating_row_products[acc](A->m, A->n, A->data, elements_in(A->rs, real_of(acc)), x, sums);
+}
+
+static void by_half_rows(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
+    (void)acc, (void)row_major;
+    half_row_products(A->m, A->n, (const uint16_t *)A->data, elements_in(A->rs, F16), (const float *)x, (float *)sums);
 }
 
 static void by_cols(const Matrix *A, int acc, const char *x, char *sums) {
@@ -152,6 +161,7 @@ static void converted_block(const Matrix *A, int acc, int row_major, const char 
 /* Bytes and words of two are converted faster than they are used one by one, unless lines are short; but lines of bool
    end at their first true. */
 static block_fn block_for(const Matrix *A, int acc, int row_major, int contiguous) {
+    if (row_major && contiguous && acc == F32 && are_halves(A) && A->n >= LEAST_OF_HALVES) return by_half_rows;
     if (!lies_ready(A, acc)) return converted_block;
     if (contiguous) return ready_block;
     const int small = acc != BOOL && size_of(acc) < 4 && (row_major ? A->n : A->m) >= FEW;
@@ -230,6 +240,11 @@ static void add_products(const Matrix *A, const Matrix *x, int acc, char *sums) 
     }
     if (are_far_apart(A, x, acc)) {
         strided_dots[acc](A->n, A->data, elements_in(A->cs, acc), x->data, elements_in(x->rs, acc), sums);
+        return;
+    }
+    if (A->m == 1 && acc == F32 && are_halves(A) && are_halves(x) && A->cs == sizeof(uint16_t) && x->rs == A->cs &&
+        A->n >= LEAST_OF_HALVES) {
+        half_dot(A->n, (const uint16_t *)A->data, (const uint16_t *)x->data, (float *)sums);
         return;
     }
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);

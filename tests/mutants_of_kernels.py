@@ -116,6 +116,18 @@ OF_KERNELS = (
     Mutant(
         "float16: the window is never emptied", "ext/halves.c", "if (any((w->sums[1] + (1ull << 58)) >> 59))", "if (0)"
     ),
+    Mutant(
+        "float16: elements before the last are added twice",
+        "ext/half_rows.c",
+        "*(const Bits *)(edge + rest)",
+        "~(Bits){0}",
+    ),
+    Mutant(
+        "float16: chains of a row but the first",
+        "ext/half_rows.c",
+        "for (int c = 1; c < chains; c++) sums",
+        "for (int c = 2; c < chains; c++) sums",
+    ),
     Mutant("float16: the last ones are lost", "ext/halves.c", "    sums[1] += load_halves(last);\n", ""),
     Mutant(
         "float16: infinities are added as others",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parlinalg import psum
+from parlinalg import matvec, psum, vecdot
 from parlinalg.testing.checks import require_same_bits
 
 EVERY_HALF = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
@@ -37,12 +37,14 @@ def test_sums_of_any_length_are_rounded_once(n: int, instruction_set: str) -> No
         require_same_bits(psum(a), np.float64(expected).astype(np.float16))
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_the_largest_do_not_fill_a_window(workers: int, instruction_set: str) -> None:
-    a = np.full(5_000_000, 65504, np.float16)
-    a[-1] = TINY
-    assert as_doubles(a, backend="openmp", workers=workers) == math.fsum([(len(a) - 1) * 65504.0, TINY])
-    assert as_doubles(-a, backend="openmp", workers=workers) == -math.fsum([(len(a) - 1) * 65504.0, TINY])
+def test_the_largest_do_not_fill_a_window(instruction_set: str) -> None:
+    row = np.full(9_000_000, 65504, np.float16)  # more than 2**63 units of 2**-24
+    row[-1] = TINY
+    expected = math.fsum([(len(row) - 1) * 65504.0, TINY])
+    assert as_doubles(row) == as_doubles(row, backend="openmp", workers=1) == expected
+    out = np.empty(16)
+    psum(np.broadcast_to(row, (16, len(row))), 1, out=out, backend="openmp", workers=2)  # each by one thread
+    require_same_bits(out, np.full(16, expected))
 
 
 @pytest.mark.parametrize("at", [0, 5, BLOCK + 3, 2 * BLOCK + 1])
@@ -61,3 +63,21 @@ def test_numbers_that_are_not_finite_spoil_no_others(at: int, instruction_set: s
     rows[1, at], rows[1, at - 1] = np.inf, -np.inf
     with pytest.warns(RuntimeWarning, match="invalid"):
         assert np.isnan(as_doubles(rows))
+
+
+@pytest.mark.parametrize("n", [*range(1, 70), 127, 500])
+def test_rows_of_any_length(n: int, instruction_set: str) -> None:
+    rng = np.random.default_rng(n)
+    A, x = rng.integers(-3, 4, (7, n)).astype(np.float16), rng.integers(-3, 4, n).astype(np.float16)
+    for at in range(0, n, 5):  # no product but its own sees it
+        A[:, at] = x[at] = 1
+        B = A.copy()
+        require_same_bits(matvec(A, x), (A.astype(int) @ x.astype(int)).astype(np.float16))
+        require_same_bits(vecdot(A[3], x), matvec(A, x)[3])
+        B[2, at] = np.inf
+        require_same_bits(matvec(B, x)[[1, 3]], matvec(A, x)[[1, 3]])
+        assert matvec(B, x)[2] == vecdot(B[2], x) == np.inf
+        x[at] = np.inf
+        assert (matvec(A, x) == np.inf).all()
+        assert vecdot(A[3], x) == np.inf
+        x[at] = 1

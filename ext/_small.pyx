@@ -31,7 +31,8 @@ cdef extern from "numpy/arrayobject.h":
 
 from parallel cimport (
     BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, I64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32,
-    U64, Addends, Kernels, Matrix, add_parts, describe, dtype_of_number, matrix_of, seconds_now, threads_now,
+    U64, Addends, Kernels, Matrix, add_parts, describe, dtype_of_number, is_dense, matrix_of, seconds_now,
+    threads_now,
 )
 
 from ._kernels import FLOAT_DIGITS, ieee754, openmp_version, round_states, sum_of_all, sum_states, table_address
@@ -50,7 +51,7 @@ cdef enum:
     ALWAYS_SERIAL = 32768   # bytes of a matrix
     MOST_ASKED = 64   # threads, which no host refuses
     FEW_ROWS = 1024
-    FEW_COLUMNS = 64
+    FEW_COLUMNS = 16
     FEW_PRODUCTS = 1 << 17, MOST_PRODUCTS = 1 << 27   # of numbers by numbers, by BLAS: the latter take some 10 ms
     FEW_DOTS = 8
     MOST_OF_DOTS = 128   # elements of a vector, which `Kernels.dots` has room for

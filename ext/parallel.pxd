@@ -120,9 +120,31 @@ cdef inline void describe(Addends *addends, cnp.ndarray a, int loop) noexcept:
         addends.weight[axis] = addends.result[axis] = 0
 
 
+cdef inline bint is_dense(cnp.ndarray a) noexcept:
+    """Whether the elements lie one after the other, each once, in whatever order of axes and in either direction."""
+    cdef int axis, found, ndim = cnp.PyArray_NDIM(a)
+    cdef Py_ssize_t apart = cnp.PyArray_ITEMSIZE(a), size = 1
+    if cnp.PyArray_ISONESEGMENT(a):
+        return True
+    while size < cnp.PyArray_SIZE(a):
+        found = -1
+        for axis in range(ndim):
+            if cnp.PyArray_DIM(a, axis) > 1 and abs(cnp.PyArray_STRIDE(a, axis)) == apart:
+                found = axis
+        if found < 0:
+            return False
+        size *= cnp.PyArray_DIM(a, found)
+        apart *= cnp.PyArray_DIM(a, found)
+    return True
+
+
 cdef inline void describe_segment(Addends *addends, cnp.ndarray a, int loop) noexcept:
-    """The elements of an array that lie one after the other, as one axis."""
+    """A dense array as one axis."""
+    cdef int axis
     describe(addends, a, loop)
+    for axis in range(addends.ndim):
+        if addends.stride[axis] < 0:
+            addends.data += (addends.shape[axis] - 1) * addends.stride[axis]
     addends.ndim = 1
     addends.shape[0], addends.stride[0] = cnp.PyArray_SIZE(a), cnp.PyArray_ITEMSIZE(a)
     addends.weight[0] = addends.result[0] = 0

@@ -130,7 +130,7 @@ cdef int sum_parts(const Addends *addends, int axis, const int64_t *edges, Py_ss
 
 
 def sum_of_all(cnp.ndarray a not None, int workers, cnp.ndarray out not None):
-    """Write the sum of all elements of `a`, which lie in one segment, into `out`; return what `round_states` does.
+    """Write the sum of all elements of `a`, which is dense, into `out`; return what `round_states` does.
 
     It does without what sums along axes need, which takes as long as to add up some 50,000 elements.
     """

@@ -7,13 +7,13 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
     if how == REPORTING or (how > 0 and cnp.PyArray_NBYTES(a) < ALWAYS_SERIAL):
         how = 1   # the bits are the same
     elif how == AUTO:
-        how = how_to_compute(dtype, SUMS if cnp.PyArray_ISONESEGMENT(a) else OTHER_SUMS, cnp.PyArray_NBYTES(a))
+        how = how_to_compute(dtype, SUMS if is_dense(a) else OTHER_SUMS, cnp.PyArray_NBYTES(a))
     if how == UNKNOWN or (dtype >= C64 and ndim == MAX_DIMS):
         return None
     if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
         if initial is not None and dtype >= F16:
             return None
-        if summed == every_axis(ndim) and cnp.PyArray_ISONESEGMENT(a):
+        if summed == every_axis(ndim) and is_dense(a):
             return total_by_threads(a, number, keepdims, initial, how)
         return totals_by_threads(a, summed, number, keepdims, initial, how)
     cdef Addends addends

@@ -7,6 +7,12 @@
 #endif
 #include <time.h>
 
+static inline double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 #ifdef _OPENMP
 #include <omp.h>
 #include <sched.h>
@@ -19,15 +25,29 @@ static inline int threads_told(void) {
     return now == at_first ? 0 : now;
 }
 
+/* How many processors this thread may run on, as of a millisecond ago at most: to ask the system takes as long as a
+   small product. */
+static inline int processors_now(void) {
+#ifdef __linux__
+    const double FRESH = 0.001;
+    static _Thread_local double asked;
+    static _Thread_local int count;
+    const double now = seconds_now();
+    cpu_set_t allowed;
+    if (count && now - asked < FRESH) return count;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+        asked = now;
+        return count = CPU_COUNT(&allowed);
+    }
+#endif
+    return omp_get_num_procs();
+}
+
 /* How many threads may run in this process now, as far as the system and OpenMP say, if so many processes share its
    affinity mask, and `most` at most. */
 static inline int threads_now(int sharers, int most) {
     const int told = threads_told();
-    int count = omp_get_num_procs();
-#ifdef __linux__
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
-#endif
+    int count = processors_now();
     count = count > sharers ? count / sharers : 1;
     if (most < count) count = most;
     return told && told < count ? told : count;
@@ -36,11 +56,5 @@ static inline int threads_now(int sharers, int most) {
 static inline int threads_told(void) { return 0; }
 static inline int threads_now(int sharers, int most) { (void)sharers; (void)most; return 1; }
 #endif
-
-static inline double seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 #endif

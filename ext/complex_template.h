@@ -199,11 +199,13 @@ typedef T JOIN(part, N) __attribute__((vector_size(2 * sizeof(T)), aligned(sizeo
 static void JOIN(strided_complex_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
                                   void *y_) {
     T *y = y_;
+    const ptrdiff_t ahead = elements_ahead(cs * (ptrdiff_t)sizeof(T)) * cs;
     for (ptrdiff_t i = 0; i < m; i++, y += 2) {
         const T *a = (const T *)A + i * rs, *x = x_;
         P p0 = {0}, p1 = {0}, p2 = {0}, p3 = {0}, q0 = {0}, q1 = {0}, q2 = {0}, q3 = {0};
         ptrdiff_t j = 0;
         for (; j + 4 <= n; j += 4, a += 4 * cs, x += 8) {
+            for (int k = 0; k < 4; k++) __builtin_prefetch(a + ahead + k * cs);
             const P a0 = LOAD_PARTS(a), a1 = LOAD_PARTS(a + cs), a2 = LOAD_PARTS(a + 2 * cs), a3 = LOAD_PARTS(a + 3 * cs);
             p0 += a0 * x[0]; q0 += a0 * x[1];
             p1 += a1 * x[2]; q1 += a1 * x[3];

@@ -178,6 +178,7 @@ static ptrdiff_t magnitude(ptrdiff_t a) { return a < 0 ? -a : a; }
 
 static int is_row_major(const Matrix *A) {
     const ptrdiff_t element = (ptrdiff_t)size_of(A->dtype);
+    if (A->m == 1) return 1;   /* whatever its stride is */
     return A->cs == element && A->n > 1 ? 1 : A->rs == element ? 0 : magnitude(A->cs) <= magnitude(A->rs);
 }
 

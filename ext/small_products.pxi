@@ -207,6 +207,8 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b, backend, workers):
     cdef int number = native(cnp.PyArray_TYPE(a))
     if native(cnp.PyArray_TYPE(b)) != number or cnp.PyArray_NDIM(a) != 1 or cnp.PyArray_NDIM(b) != 1:
         return None
+    if cnp.PyArray_IS_C_CONTIGUOUS(b) and not cnp.PyArray_IS_C_CONTIGUOUS(a) and not cnp.PyArray_ISCOMPLEX(a):
+        a, b = b, a   # a row is read where it lies, but a vector is copied
     cdef Matrix x = matrix_of(a, True), A = matrix_of(b, True), y
     if A.dtype == DTYPES or x.m != A.m:
         return None
@@ -220,10 +222,10 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b, backend, workers):
         if nbytes < SMALL_VECTOR:
             conjugate(A.dtype, 2 * A.m, x.data, conjugated)
             x.data, x.conjugated = <char *>conjugated, False
-    elif x.conjugated and how == AUTO:
+    elif x.conjugated and how == AUTO and blas_is_faster(A.dtype, a, b):
         return dot_by_numpy(a, b)
     # BLAS has no threads for them, but the faster kernel from cache.
-    if how == AUTO and A.dtype in (F32, F64, C64, C128) and SMALL_VECTOR <= nbytes < LARGE_VECTOR:
+    if how == AUTO and SMALL_VECTOR <= nbytes < LARGE_VECTOR and blas_is_faster(A.dtype, a, b):
         return dot_by_numpy(a, b)
     # A dot product of bool ends at its first true.
     if A.dtype == CLONGDOUBLE:
@@ -240,6 +242,16 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b, backend, workers):
         with nogil:
             kernels.matvec(&A, &x, &y)
     return PyArray_Scalar(&result, cnp.PyArray_DescrFromType(number), None)
+
+
+cdef bint blas_is_faster(int dtype, cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Than our kernels on one thread, for dot products of vectors from cache: it is slow from the last to the first."""
+    if dtype not in (F32, F64, C64, C128):
+        return False
+    if cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_IS_C_CONTIGUOUS(b):
+        return True
+    cdef int backwards = (cnp.PyArray_STRIDE(a, 0) < 0) + (cnp.PyArray_STRIDE(b, 0) < 0)
+    return dtype != F32 and backwards < (2 if dtype == C128 else 1)
 
 
 cdef object dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
@@ -324,7 +336,7 @@ cdef object dot_by_threads(int how, int dtype, cnp.ndarray a, cnp.ndarray b):
         how = how_to_compute(dtype, SUMS, 2 * cnp.PyArray_NBYTES(b))
         if how == UNKNOWN:
             return None
-        if how == 1 and dtype in (F32, F64, C64, C128):
+        if how == 1 and blas_is_faster(dtype, a, b):
             return dot_by_numpy(a, b)
     cdef cnp.npy_intp one = 1
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &one, native(cnp.PyArray_TYPE(a)))

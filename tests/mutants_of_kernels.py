@@ -260,5 +260,11 @@ OF_KERNELS = (
     Mutant("every other pair: the rest ends too early", "ext/sums.c", "rest * (size_t)step - (size_t)skip", "rest - 1"),
     Mutant("weights of one element not broadcast", SHARED_SUMS, "if cnp.PyArray_DIM(weights, axis) > 1:", "if True:"),
     Mutant("dot: a row with x as it is", "ext/complex_template.h", "&& conjugated ? -1", "&& 0 ? -1"),
+    Mutant(
+        "dot: the other one conjugated",
+        "ext/small_products.pxi",
+        " and not cnp.PyArray_ISCOMPLEX(a):\n        a, b = b, a   # a row",
+        ":\n        a, b = b, a   # a row",
+    ),
     Mutant("dot: x as it is", "ext/matvec.c", "if (x->conjugated) conjugate(n, acc, converted);", ";"),
 )

@@ -157,6 +157,22 @@ def test_dot_products_of_batches(dtypes: tuple[str, str], shapes: tuple[tuple[in
         require_same_bits(vecmat(x, np.stack([y, y], -1), backend=backend), np.vecmat(x, np.stack([y, y], -1)))
 
 
+@pytest.mark.parametrize("dtype", "fdFDhle")
+@pytest.mark.parametrize("n", [1, 9, 300, 3000, 30000, 200000])
+def test_dot_products_of_vectors_in_either_direction(dtype: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    x, y = (rng.integers(-1, 2, 3 * n).astype(dtype) for _ in range(2))
+    if np.dtype(dtype).kind == "c":
+        x, y = x + 1j * x[::-1], y - 1j * y[::-1]
+    steps = (1, -1, 2, -2, 3, -3)
+    ways: tuple[dict[str, Any], ...] = ({}, {"backend": "openmp", "workers": 2})
+    for one in steps:
+        for other in steps:
+            a, b = x[::one][:n], y[::other][:n]
+            for options in ways:
+                require_same_bits(vecdot(a, b, **options), np.vecdot(a, b), (one, other, options))  # small integers
+
+
 @pytest.mark.parametrize("n", [3, 20, 200])
 def test_all_bytes_but_zero_are_true(n: int, instruction_set: str) -> None:
     x, y = (np.full((2, 9, n), byte, np.uint8).view(bool) for byte in (2, 1))

@@ -31,8 +31,8 @@ cdef extern from "numpy/arrayobject.h":
 
 from parallel cimport (
     BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, I64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32,
-    U64, Addends, Kernels, Matrix, add_parts, describe, dtype_of_number, is_dense, matrix_of, seconds_now,
-    threads_now,
+    U64, Addends, Kernels, Matrix, add_parts, describe, dtype_of_number, is_dense, loop_of, matrix_of,
+    seconds_now, threads_now,
 )
 
 from ._kernels import FLOAT_DIGITS, ieee754, openmp_version, round_states, sum_of_all, sum_states, table_address

@@ -262,6 +262,8 @@ static void add_products(const Matrix *A, const Matrix *x, int acc, char *sums) 
     for (ptrdiff_t j = 0, n; j < A->n; j += n) {
         if (acc == BOOL && j > 0 && !memchr(sums, 0, (size_t)A->m)) return;   /* all are true already */
         n = min_of(acc == BOOL && j == 0 ? FEW : most, A->n - j);
+        const ptrdiff_t left = A->n - j - n;
+        if (add_block == by_half_rows && left && left < LEAST_OF_HALVES) n -= LEAST_OF_HALVES;
         const char *segment = x->data + j * x->rs;
         if (!x_ready) {
             convert_vector(x, j, n, acc, converted.bytes);

@@ -120,16 +120,22 @@ cdef inline void describe(Addends *addends, cnp.ndarray a, int loop) noexcept:
         addends.weight[axis] = addends.result[axis] = 0
 
 
+cdef inline int loop_of(int dtype) noexcept:
+    """What elements of a sum are widened to before they are added."""
+    return U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32
+
+
 cdef inline bint is_dense(cnp.ndarray a) noexcept:
     """Whether the elements lie one after the other, each once, in whatever order of axes and in either direction."""
     cdef int axis, found, ndim = cnp.PyArray_NDIM(a)
-    cdef Py_ssize_t apart = cnp.PyArray_ITEMSIZE(a), size = 1
+    cdef Py_ssize_t apart = cnp.PyArray_ITEMSIZE(a), size = 1, stride
     if cnp.PyArray_ISONESEGMENT(a):
         return True
     while size < cnp.PyArray_SIZE(a):
         found = -1
         for axis in range(ndim):
-            if cnp.PyArray_DIM(a, axis) > 1 and abs(cnp.PyArray_STRIDE(a, axis)) == apart:
+            stride = cnp.PyArray_STRIDE(a, axis)
+            if cnp.PyArray_DIM(a, axis) > 1 and (stride == apart or stride == -apart):
                 found = axis
         if found < 0:
             return False

@@ -1,11 +1,5 @@
 # Sums on threads; part of _kernels.pyx.
 
-cdef int loop_of(cnp.ndarray a) noexcept:
-    """What elements are widened to before they are added."""
-    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(a))
-    return U64 if dtype < F16 else F32 if dtype < F64 else F64
-
-
 cdef class Sum:
     """Sums over all but the first `kept` axes of `a`, each element times its weight if there are weights."""
 
@@ -17,7 +11,7 @@ cdef class Sum:
 
     def __init__(self, cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):
         self.a, self.kept, self.workers = a, kept, min(workers, MOST_THREADS)
-        describe(&self.addends, a, loop_of(a))
+        describe(&self.addends, a, loop_of(dtype_of_number(cnp.PyArray_TYPE(a))))
         self.digits = 1 if self.addends.loop == U64 else SUM_STATE
         cdef int axis, missing
         if weights is not None:
@@ -135,16 +129,17 @@ def sum_of_all(cnp.ndarray a not None, int workers, cnp.ndarray out not None):
     It does without what sums along axes need, which takes as long as to add up some 50,000 elements.
     """
     cdef Py_ssize_t size = cnp.PyArray_SIZE(a), part, parts
-    cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(out)), sums = 2 if dtype >= C64 else 1, i, flags = 0
+    cdef int given = dtype_of_number(cnp.PyArray_TYPE(a)), dtype = dtype_of_number(cnp.PyArray_TYPE(out))
+    cdef int sums = 2 if dtype >= C64 else 1, i, flags = 0
     workers = min(workers, MOST_THREADS)
     cdef Addends addends
-    describe_segment(&addends, a, loop_of(a))
+    describe_segment(&addends, a, loop_of(given))
     cdef int digits = 1 if addends.loop == U64 else SUM_STATE
     cdef Py_ssize_t length = sums * digits
     if sums == 2:
-        add_parts(&addends, dtype_of_number(cnp.PyArray_TYPE(a)), 8 * digits)
+        add_parts(&addends, given, 8 * digits)
         dtype = F32 if dtype == C64 else F64
-    parts = number_of_parts(8 * size, size, 1, workers)
+    parts = number_of_parts(8 * sums * size, size, 1, workers)
     cdef char *room = <char *>PyMem_RawCalloc((workers + 1) * sizeof(Share) + 8 * (workers * length + parts + 1), 1)
     if room == NULL:
         raise MemoryError(f"psum: {workers * length} integers of 64 bits to sum in are not available")

@@ -1,7 +1,11 @@
 # The short cut of sums; part of _small.pyx.
 
-cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object initial, backend, workers):
-    """The sums over some axes, of a dtype with this number; None where the general way must be taken."""
+cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object initial, backend, workers,
+                  bint reports=True):
+    """The sums over some axes, of a dtype with this number; None where the general way must be taken.
+
+    That is also where there is something to report, of sums by one thread, or if those by several do not report here.
+    """
     cdef int dtype = dtype_of_number(cnp.PyArray_TYPE(a)), ndim = cnp.PyArray_NDIM(a)
     cdef int how = asked(backend, workers)
     if how == REPORTING or (how > 0 and cnp.PyArray_NBYTES(a) < ALWAYS_SERIAL):
@@ -14,10 +18,10 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
         if initial is not None and dtype >= F16:
             return None
         if summed == every_axis(ndim) and is_dense(a):
-            return total_by_threads(a, number, keepdims, initial, how)
-        return totals_by_threads(a, summed, number, keepdims, initial, how)
+            return total_by_threads(a, number, keepdims, initial, how, reports)
+        return totals_by_threads(a, summed, number, keepdims, initial, how, reports)
     cdef Addends addends
-    describe(&addends, a, U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32)
+    describe(&addends, a, loop_of(dtype))
     if dtype >= C64:
         add_parts(&addends, dtype, 4 if part_of(number) == F32 else 8)
     cdef bint is_one = summed == every_axis(ndim) and (ndim == 0 or not keepdims)
@@ -114,7 +118,7 @@ cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int numbe
     return None if flags else result
 
 
-cdef object total_by_threads(cnp.ndarray a, int number, bint keepdims, initial, int threads):
+cdef object total_by_threads(cnp.ndarray a, int number, bint keepdims, initial, int threads, bint reports):
     """The same of all elements."""
     cdef cnp.npy_intp shape[MAX_DIMS]
     cdef int k, flags, ndim = cnp.PyArray_NDIM(a) if keepdims else 0
@@ -122,6 +126,8 @@ cdef object total_by_threads(cnp.ndarray a, int number, bint keepdims, initial, 
         shape[k] = 1
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(ndim, shape, number)
     flags = sum_of_all(a, threads, result)
+    if flags and not reports:
+        return None
     if flags:
         report(flags)
     if initial is not None:
@@ -129,7 +135,8 @@ cdef object total_by_threads(cnp.ndarray a, int number, bint keepdims, initial, 
     return result if keepdims else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
 
 
-cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepdims, initial, int threads):
+cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepdims, initial, int threads,
+                              bint reports):
     """The sums over some axes. Those of integers begin with the initial one."""
     cdef cnp.ndarray moved = kept_first(a, summed)
     cdef int flags, kept = cnp.PyArray_NDIM(a)
@@ -146,6 +153,8 @@ cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepd
         flags = write_sums(real_view(moved, kept), kept + 1, threads, real_view(result, kept))
     else:
         flags = write_sums(moved, kept, threads, result)
+    if flags and not reports:
+        return None
     if flags:
         report(flags)
     return sums[()]
@@ -299,7 +308,8 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
         return None
     if out is not None and not takes_sums(out, number, a, summed, keepdims):
         return None
-    s = total(a, summed, number, keepdims, initial if initial else None, backend, workers)
+    # An error that is raised here would leave `out` as it was.
+    s = total(a, summed, number, keepdims, initial if initial else None, backend, workers, out is None)
     if s is None or out is None:
         return s
     cnp.PyArray_CopyAnyInto(out, cnp.PyArray_FROM_O(s))   # of the same size

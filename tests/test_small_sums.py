@@ -244,6 +244,16 @@ def test_sums_that_overflow_or_are_invalid_are_reported() -> None:
             psum(np.array([a, a]), 1)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_out_is_written_before_an_error_is_raised(axis: int | None, workers: int) -> None:
+    a = np.full((200, 300), 1e308)
+    out = np.zeros(np.zeros_like(a).sum(axis).shape)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        psum(a, axis, out=out, backend="openmp", workers=workers)
+    assert np.isinf(out).all()
+
+
 @pytest.mark.parametrize("axis", [2, -3, 10**30, -(10**30)])
 def test_axes_out_of_range(axis: int) -> None:
     with pytest.raises(np.exceptions.AxisError):

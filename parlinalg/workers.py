@@ -78,9 +78,9 @@ def default_workers() -> int:
 
     Notes
     -----
-    ``PARLINALG_WORKERS`` and the affinity mask are read each time, so that a change takes effect with the next call; those
-    that compiled code serves know the mask as of a millisecond ago at most. The others are read once per process, as
-    OpenMP does.
+    ``PARLINALG_WORKERS`` and the affinity mask are read each time, so that a change takes effect with the next call.
+    Calls that compiled code serves know the mask as of a millisecond ago at most. The others are read once per process,
+    as OpenMP does.
 
     Examples
     --------

@@ -213,8 +213,8 @@ GEMV = {"float64": ("cblas_dgemv", ctypes.c_double), "float32": ("cblas_sgemv", 
 
 
 def by_mkl(operation: str, A: np.ndarray, x: np.ndarray) -> Call | None:
-    """Its gemv, through ctypes, which adds a microsecond. Not beside torch, which brings its own and crashes then."""
-    library = None if importlib.util.find_spec("torch") else _mkl()
+    """Its gemv, through ctypes, which adds a microsecond."""
+    library = _mkl()
     if library is None or operation != "matvec" or A.dtype.name not in GEMV:
         return None
     if not (A.flags.c_contiguous or A.flags.f_contiguous):
@@ -226,7 +226,12 @@ def by_mkl(operation: str, A: np.ndarray, x: np.ndarray) -> Call | None:
     pointers = [ctypes.c_void_p(one.ctypes.data) for one in (A, x, y)]
     arguments = order, 111, m, n, real(1), pointers[0], leading, pointers[1], 1, real(0), pointers[2], 1
     function = getattr(library, name)
-    return lambda: function(*arguments)
+
+    def product() -> np.ndarray:
+        function(*arguments)
+        return y  # which must live as long as its address is used
+
+    return product
 
 
 def _mkl() -> Any:

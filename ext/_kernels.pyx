@@ -13,7 +13,6 @@ from .split import ends, split_axis
 cimport numpy as cnp
 
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint64_t
 

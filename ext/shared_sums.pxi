@@ -128,7 +128,7 @@ def sum_of_all(cnp.ndarray a not None, int workers, cnp.ndarray out not None):
 
     It does without what sums along axes need, which takes as long as to add up some 50,000 elements.
     """
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(a), part, parts
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(a), parts
     cdef int given = dtype_of_number(cnp.PyArray_TYPE(a)), dtype = dtype_of_number(cnp.PyArray_TYPE(out))
     cdef int sums = 2 if dtype >= C64 else 1, i, flags = 0
     workers = min(workers, MOST_THREADS)
@@ -140,28 +140,21 @@ def sum_of_all(cnp.ndarray a not None, int workers, cnp.ndarray out not None):
         add_parts(&addends, given, 8 * digits)
         dtype = F32 if dtype == C64 else F64
     parts = number_of_parts(8 * sums * size, size, 1, workers)
-    cdef char *room = <char *>PyMem_RawCalloc((workers + 1) * sizeof(Share) + 8 * (workers * length + parts + 1), 1)
-    if room == NULL:
-        raise MemoryError(f"psum: {workers * length} integers of 64 bits to sum in are not available")
-    cdef Share *shares = shares_in(room)
-    cdef int64_t *states = <int64_t *>(shares + workers)
-    cdef int64_t *edges = states + workers * length
-    for part in range(parts + 1):
-        edges[part] = size // parts * part + min(part, size % parts)
-    try:
-        sum_parts(&addends, 0, edges, parts, workers, shares, STATES, <char *>states, 8 * length, NULL, 0)
-        for i in range(1, workers):
-            merge_states(sums, digits, states + i * length, states)
-        normalise_states(sums, digits, states)
-        if digits == 1:
-            (<int64_t *>cnp.PyArray_DATA(out))[0] = states[0]
-            return 0
-        for i in range(sums):
-            flags |= round_state(states + i * digits, digits, dtype,
-                                 cnp.PyArray_BYTES(out) + i * <Py_ssize_t>size_of(dtype))
-        return flags
-    finally:
-        PyMem_RawFree(room)
+    cdef cnp.ndarray edges = ends(size, parts), room = np.empty((workers + 1) * sizeof(Share), np.uint8)
+    cdef cnp.ndarray sets = np.zeros(workers * length, np.int64)
+    cdef int64_t *states = <int64_t *>cnp.PyArray_DATA(sets)
+    sum_parts(&addends, 0, <const int64_t *>cnp.PyArray_DATA(edges), parts, workers, shares_in(cnp.PyArray_BYTES(room)),
+              STATES, <char *>states, 8 * length, NULL, 0)
+    for i in range(1, workers):
+        merge_states(sums, digits, states + i * length, states)
+    normalise_states(sums, digits, states)
+    if digits == 1:
+        (<int64_t *>cnp.PyArray_DATA(out))[0] = states[0]
+        return 0
+    for i in range(sums):
+        flags |= round_state(states + i * digits, digits, dtype,
+                             cnp.PyArray_BYTES(out) + i * <Py_ssize_t>size_of(dtype))
+    return flags
 
 
 def sum_states(cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):

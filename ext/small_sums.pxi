@@ -118,6 +118,13 @@ cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int numbe
     return None if flags else result
 
 
+cdef bint is_reported(int flags, bint reports) except -1:
+    """Whether these conditions are reported here, and not by the general way."""
+    if reports:
+        report(flags)
+    return reports
+
+
 cdef object total_by_threads(cnp.ndarray a, int number, bint keepdims, initial, int threads, bint reports):
     """The same of all elements."""
     cdef cnp.npy_intp shape[MAX_DIMS]
@@ -126,10 +133,8 @@ cdef object total_by_threads(cnp.ndarray a, int number, bint keepdims, initial, 
         shape[k] = 1
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(ndim, shape, number)
     flags = sum_of_all(a, threads, result)
-    if flags and not reports:
+    if flags and not is_reported(flags, reports):
         return None
-    if flags:
-        report(flags)
     if initial is not None:
         np.add(result, initial, result)
     return result if keepdims else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
@@ -153,10 +158,8 @@ cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepd
         flags = write_sums(real_view(moved, kept), kept + 1, threads, real_view(result, kept))
     else:
         flags = write_sums(moved, kept, threads, result)
-    if flags and not reports:
+    if flags and not is_reported(flags, reports):
         return None
-    if flags:
-        report(flags)
     return sums[()]
 
 

@@ -112,7 +112,6 @@ OF_KERNELS = (
     Mutant(
         "sum of all: last worker's skipped", SHARED_SUMS, "for i in range(1, workers):", "for i in range(2, workers):"
     ),
-    Mutant("sum of all: parts of other lengths", SHARED_SUMS, " + min(part, size % parts)", ""),
     Mutant(
         "float16: the window is never emptied", "ext/halves.c", "if (any((w->sums[1] + (1ull << 58)) >> 59))", "if (0)"
     ),

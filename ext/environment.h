@@ -1,4 +1,5 @@
-/* The floating-point environment: other libraries leave flush-to-zero behind, or another rounding mode. */
+/* The floating-point environment: other libraries leave flush-to-zero behind, or another rounding mode. Its flags tell
+   whether an operation since they were cleared was inexact, overflowed or was invalid. */
 #ifndef PARLINALG_ENVIRONMENT_H
 #define PARLINALG_ENVIRONMENT_H
 
@@ -13,6 +14,12 @@ static inline Environment enter_exactness(void) {
     return saved;
 }
 static inline void leave_exactness(Environment saved) { _mm_setcsr(saved); }
+enum { HAS_FLAGS = 1, ALL_FLAGS = 0x3f, FLAG_OF_SUBNORMALS = 2 };
+static inline void clear_flags(void) {
+    const unsigned now = _mm_getcsr();
+    if (now & ALL_FLAGS) _mm_setcsr(now & ~(unsigned)ALL_FLAGS);   /* which takes longer */
+}
+static inline int has_rounded(void) { return (_mm_getcsr() & (ALL_FLAGS - FLAG_OF_SUBNORMALS)) != 0; }
 #elif defined(__aarch64__)
 typedef uint64_t Environment;
 static inline Environment enter_exactness(void) {
@@ -22,10 +29,20 @@ static inline Environment enter_exactness(void) {
     return saved;
 }
 static inline void leave_exactness(Environment saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
+enum { HAS_FLAGS = 1 };
+static inline void clear_flags(void) { __asm__ volatile("msr fpsr, %0" : : "r"((uint64_t)0)); }
+static inline int has_rounded(void) {
+    uint64_t flags;
+    __asm__ volatile("mrs %0, fpsr" : "=r"(flags));
+    return (flags & 0x1f) != 0;
+}
 #else
 typedef int Environment;
 static inline Environment enter_exactness(void) { return 0; }
 static inline void leave_exactness(Environment saved) { (void)saved; }
+enum { HAS_FLAGS = 0 };
+static inline void clear_flags(void) {}
+static inline int has_rounded(void) { return 1; }
 #endif
 
 #endif

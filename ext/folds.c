@@ -26,7 +26,7 @@ INLINE void fold_number(Doubles r, const int first, const int last, Doubles *S, 
    the first fold. */
 INLINE void fold_row(const Form form, const int folds, const char *v, const char *w, Doubles *S, Doubles M, Doubles one,
                      Faults *f) {
-    const Doubles x = load(form.type, form.skip, v);
+    const Doubles x = load(form.type, 0, v);
     if (!form.weighted) {
         fold_number(x, 0, folds - 1, S, M, one, f);
         return;
@@ -71,10 +71,6 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
         for (ptrdiff_t i = 0; i < pairs; i++, v += 2 * stride, w += 2 * weight_stride) {
             __builtin_prefetch(v + ahead);
             __builtin_prefetch(v + stride + ahead);
-            if (form.skip) {
-                __builtin_prefetch(v + VECTOR_BYTES + ahead);
-                __builtin_prefetch(v + stride + VECTOR_BYTES + ahead);
-            }
             fold_row(form, folds, v, w, S[0], M[0], one, &f);
             fold_row(form, folds, v + stride, w + weight_stride, S[1], M[0], one, &f);
         }
@@ -92,9 +88,9 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
     return 1;
 }
 
-#define FOLDS(name, type, weighted, one_weight, skip)                                  \
+#define FOLDS(name, type, weighted, one_weight)                                        \
     static __attribute__((noinline)) int name(int folds, const Rows *rows, Group *g) { \
-        const Form form = {type, weighted, one_weight, skip};                          \
+        const Form form = {type, weighted, one_weight, 0};                             \
         switch (folds) {                                                               \
         case 1: return weighted ? 0 : fold(form, 1, rows, g);                          \
         case 2: return weighted && type == F64 ? 0 : fold(form, 2, rows, g);           \
@@ -105,17 +101,14 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
         }                                                                              \
     }
 
-FOLDS(fold_floats, F32, 0, 0, 0)
-FOLDS(fold_doubles, F64, 0, 0, 0)
-FOLDS(fold_every_other_double, F64, 0, 0, 1)
-FOLDS(fold_every_other_pair, F64, 0, 0, 2)
-FOLDS(fold_float_products, F32, 1, 0, 0)
-FOLDS(fold_float_rows, F32, 1, 1, 0)
-FOLDS(fold_double_products, F64, 1, 0, 0)
-FOLDS(fold_double_rows, F64, 1, 1, 0)
+FOLDS(fold_floats, F32, 0, 0)
+FOLDS(fold_doubles, F64, 0, 0)
+FOLDS(fold_float_products, F32, 1, 0)
+FOLDS(fold_float_rows, F32, 1, 1)
+FOLDS(fold_double_products, F64, 1, 0)
+FOLDS(fold_double_rows, F64, 1, 1)
 
 int fold_rows(const Form *f, const Rows *rows, Group *g) {
-    if (f->skip) return (f->skip == 1 ? fold_every_other_double : fold_every_other_pair)(g->folds, rows, g);
     if (!f->weighted) return f->type == F32 ? fold_floats(g->folds, rows, g) : fold_doubles(g->folds, rows, g);
     if (f->type == F32)
         return f->one_weight ? fold_float_rows(g->folds, rows, g) : fold_float_products(g->folds, rows, g);

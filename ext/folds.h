@@ -11,14 +11,16 @@ enum {
     SPACING = 47,          /* binades from one fold to the next */
     CHAINS = 2,            /* of additions that wait for each other: one alone would wait for its own results */
     CHAIN_ROWS = 16,       /* that are added to M, which has room for 16 numbers below 2^(E + 1) */
+    PENDING = 8,           /* sums of blocks that wait to be folded */
+    BLOCK = 256,           /* rows of a run that are added, and if need be added again, at a time */
 };
 
 /* What is summed: elements of a type, alone, or times a weight: one for each, or one for a row of them. */
 typedef struct {
-    int type;       /* F32 or F64 */
+    int type;       /* F16, F32 or F64; F16 without weights, and only if HAS_HALVES */
     int weighted;
     int one_weight; /* of a row */
-    int skip;       /* 1: elements, float64 without weights, lie two apart; 2: so do pairs of them */
+    int skip;       /* 1: elements, without weights, lie two apart; 2: so do pairs of them */
 } Form;
 
 /* Rows of LANES elements, and perhaps one more that lies elsewhere. */
@@ -30,8 +32,12 @@ typedef struct {
     const char *last, *last_weights;   /* NULL: no such row */
 } Rows;
 
-/* The sums of lanes. Lane j belongs to tally j % tallies. What `sums` hold of fold k weighs 2^(E - 46 - 47 k). */
+/* The sums of lanes. Lane j belongs to tally j % tallies. What `sums` hold of fold k weighs 2^(E - 46 - 47 k). Numbers
+   of a few blocks are pending: as sums of plain additions, of upper and of lower halves. */
 typedef struct {
+    Doubles pending[PENDING][2];
+    int pendings;
+    int plain_patience;   /* blocks before plain additions are tried again */
     Doubles M[MOST_FOLDS];
     Words sums[MOST_FOLDS];
     int E[LANES];         /* of each tally: window exponents */
@@ -44,16 +50,6 @@ typedef struct {
     Tally *tally;
 } Group;
 
-/* Of float32 that are added as such, and of float16. What `sums` hold weighs 2^(E - 21), and 2^(E - 44). */
-enum { FIRST_UNIT = 21, SECOND_UNIT = 44 };
-typedef struct {
-    Words sums[2];
-    float M[2];       /* 0: no window has been chosen yet */
-    int E;
-    int used;         /* whether the sums hold anything */
-    int patience;     /* blocks before it is tried again */
-} SingleWindow;
-
 #define fold_rows JOIN(fold_rows, PARLINALG_ISA)
 #define begin_group JOIN(begin_group, PARLINALG_ISA)
 #define clear_group JOIN(clear_group, PARLINALG_ISA)
@@ -63,14 +59,18 @@ typedef struct {
 #define round_lanes JOIN(round_lanes, PARLINALG_ISA)
 #define follow_windows JOIN(follow_windows, PARLINALG_ISA)
 #define trusted JOIN(trusted, PARLINALG_ISA)
-#define add_singles JOIN(add_singles, PARLINALG_ISA)
-#define add_halves JOIN(add_halves, PARLINALG_ISA)
-#define round_singles JOIN(round_singles, PARLINALG_ISA)
-#define flush_singles JOIN(flush_singles, PARLINALG_ISA)
+#define add_plainly JOIN(add_plainly, PARLINALG_ISA)
+#define total_of_pending JOIN(total_of_pending, PARLINALG_ISA)
+#define round_plainly JOIN(round_plainly, PARLINALG_ISA)
+#define round_lanes_plainly JOIN(round_lanes_plainly, PARLINALG_ISA)
+#define noticed JOIN(noticed, PARLINALG_ISA)
+#define notices JOIN(notices, PARLINALG_ISA)
 #define check_folds JOIN(check_folds, PARLINALG_ISA)
 
 /* Whether floating-point arithmetic has passed check_folds(). */
 extern int trusted;
+/* Whether the processor's flags have passed notices(). */
+extern int noticed;
 
 static inline ptrdiff_t rows_in(const Rows *rows) { return rows->count + (rows->last != NULL); }
 static inline const char *row_of(const Rows *rows, ptrdiff_t i) {
@@ -94,7 +94,7 @@ static inline int write_lanes(Doubles sums, int dtype, void *out) {
     return !any((Words)(wide - wide != 0.0));
 }
 
-/* Adds the rows to the sums of a group that has windows, and returns 1, if they fit into these; otherwise 0. */
+/* Adds the rows, not of float16 and without gaps, to the sums of a group that has windows, and returns 1, if they fit into these; otherwise 0. */
 int fold_rows(const Form *form, const Rows *rows, Group *g);
 
 void begin_group(Group *g, int tallies, Tally *tally);
@@ -102,27 +102,23 @@ void begin_group(Group *g, int tallies, Tally *tally);
 void follow_windows(const Form *form, Group *g, const Group *other);
 /* Forgets sums and tallies, but not the windows. */
 void clear_group(Group *g);
-/* Adds rows, by folds or one element after the other; 16 * MOST_CHAINS at most. */
+/* Adds rows, BLOCK at most: plainly, by folds or one element after the other. */
 void add_rows(const Form *form, Group *g, const Rows *rows);
 /* Empties the sums into the tallies. */
 void flush_group(Group *g);
-/* Adds n float32, of which each is `step`, 1 or 2, after the one before, to a window and, where they do not fit, to the
-   group of the same tallies. */
-void add_singles(SingleWindow *w, Group *g, ptrdiff_t n, const float *v, int step, ptrdiff_t ahead);
-/* The same of n float16 that are neighbours; only if HAS_HALVES. */
-void add_halves(SingleWindow *w, Group *g, ptrdiff_t n, const uint16_t *v, ptrdiff_t ahead);
-void flush_singles(SingleWindow *w, Group *g);
-/* As round_tally, where there is nothing in the group. */
-int round_singles(const SingleWindow *w, const Group *g, int t, int dtype, void *out);
-static inline void clear_singles(SingleWindow *w) {
-    if (w->used) w->sums[0] = w->sums[1] = (Words){0};
-    w->used = 0;
-}
-static inline int is_empty(const Group *g) { return !g->chains && !g->spilled; }
 /* Rounds what belongs to tally t; see round_state. */
 int round_tally(Group *g, int t, int dtype, void *out);
 /* The same of all lanes, each of a tally of its own, side by side; or 0, where they must go one by one. */
-int round_lanes(const Group *g, int dtype, void *out);
+int round_lanes(Group *g, int dtype, void *out);
+/* The sums of the lanes of rows, of their upper and of their lower halves; 0 where these are not exact. */
+int add_plainly(const Form *f, const Rows *rows, Doubles *sums);
+/* The same of all that is pending. */
+int total_of_pending(const Group *g, Doubles *total);
+/* Rounds what such sums have in the lanes of tally t; 0 where it must be done in another way. */
+int round_plainly(const Doubles *sums, int tallies, int t, int dtype, void *out);
+/* The same of all lanes, each of a tally of its own, side by side, as write_lanes does; 0 where they must go one by one. */
+int round_lanes_plainly(const Doubles *sums, int dtype, void *out);
+int notices(void);
 /* Kernels.check */
 int check_folds(void);
 

@@ -2,7 +2,7 @@
 #include "environment.h"
 #include "folds.h"
 
-enum { PATIENCE = 16 };   /* blocks before fewer folds are tried again */
+enum { PATIENCE = 16 };   /* blocks before fewer folds, or plain additions, are tried again */
 
 int trusted = 1;
 
@@ -21,9 +21,6 @@ static double element(int type, const char *p, int lane) {
     return value;
 }
 
-/* Of a row: how many elements after its first one this lane lies. */
-static int place_of(const Form *f, int lane) { return f->skip == 2 ? 2 * lane - lane % 2 : lane * (1 + f->skip); }
-
 static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
     g->spilled = 1;
     for (int t = 0; t < g->tallies; t++) {
@@ -34,7 +31,7 @@ static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
         for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
             const char *row = row_of(rows, i), *weights = f->weighted ? weights_of(rows, i) : NULL;
             for (int j = t; j < LANES; j += g->tallies) {
-                const double x = element(f->type, row, place_of(f, j));
+                const double x = element(f->type, row, j);
                 if (weights) add_product(tally, digit, x, element(F64, weights, f->one_weight ? 0 : j));
                 else add_double(tally, digit, x);
             }
@@ -57,7 +54,7 @@ static int64_t sum_of_lanes(const Group *g, int t, int k) {
 /* Of the last bit of M of fold k. */
 static int exponent_of(const Group *g, int t, int k) { return g->E[t] - 46 - SPACING * k; }
 
-void flush_group(Group *g) {
+static void flush_folds(Group *g) {
     if (!g->chains) return;
     g->spilled = 1;
     for (int k = 0; k < g->folds; k++) {
@@ -80,6 +77,7 @@ void flush_group(Group *g) {
 void begin_group(Group *g, int tallies, Tally *tally) {
     memset(g->sums, 0, sizeof g->sums);
     g->chains = g->folds = g->patience = g->hopeless = g->spilled = 0;
+    g->pendings = g->plain_patience = 0;
     g->tallies = tallies;
     g->tally = tally;
 }
@@ -102,7 +100,7 @@ static void set_window(Group *g, int t, int E) {
 
 /* The bits of the magnitudes of a row: greater than those of infinity where there is a NaN. */
 static inline Words magnitudes(const Form *f, const Rows *rows, ptrdiff_t i) {
-    Doubles v = load(f->type, f->skip, row_of(rows, i));
+    Doubles v = load(f->type, 0, row_of(rows, i));
     if (f->weighted) v *= load_weights(f->one_weight, weights_of(rows, i));
     return (Words)v & 0x7fffffffffffffff;
 }
@@ -181,10 +179,10 @@ static int try_windows(const Form *f, Group *g, const Rows *rows) {
     return 0;
 }
 
-void add_rows(const Form *f, Group *g, const Rows *rows) {
-    if (g->chains + chains_of(rows) > MOST_CHAINS) flush_group(g);
+static void add_by_folds(const Form *f, Group *g, const Rows *rows) {
+    if (g->chains + chains_of(rows) > MOST_CHAINS) flush_folds(g);
     if (g->patience && !--g->patience && (g->hopeless || g->folds > fewest_folds(f))) {
-        flush_group(g);
+        flush_folds(g);
         g->hopeless = 0;
         g->folds = 0;
     }
@@ -193,18 +191,51 @@ void add_rows(const Form *f, Group *g, const Rows *rows) {
         return;
     }
     if (g->folds && try_fold(f, g, rows)) return;
-    flush_group(g);
+    flush_folds(g);
     if (try_windows(f, g, rows)) return;
     g->hopeless = 1;
     g->patience = PATIENCE;
     add_one_by_one(f, g, rows);
 }
 
+/* As float64 that lie side by side, of which folds know. */
+static void gather_and_add(const Form *f, Group *g, const Rows *rows) {
+    Doubles gathered[BLOCK + 1];
+    for (ptrdiff_t i = 0; i < rows_in(rows); i++) gathered[i] = load(f->type, f->skip, row_of(rows, i));
+    const Rows near = {(const char *)gathered, NULL, sizeof *gathered, 0, rows_in(rows), 0, NULL, NULL};
+    add_by_folds(&(Form){.type = F64}, g, &near);
+}
+
+/* Folds what is pending. */
+static void settle(Group *g) {
+    const Rows rows = {(const char *)g->pending, NULL, sizeof(Doubles), 0, 2 * g->pendings, 0, NULL, NULL};
+    g->pendings = 0;
+    if (rows.count) add_by_folds(&(Form){.type = F64}, g, &rows);
+}
+
+void add_rows(const Form *f, Group *g, const Rows *rows) {
+    if (g->plain_patience) {
+        g->plain_patience--;
+    } else if (add_plainly(f, rows, g->pending[g->pendings])) {
+        if (++g->pendings == PENDING) settle(g);
+        return;
+    } else {
+        g->plain_patience = PATIENCE;
+    }
+    if (f->type == F16 || f->skip) gather_and_add(f, g, rows);
+    else add_by_folds(f, g, rows);
+}
+
+void flush_group(Group *g) {
+    settle(g);
+    flush_folds(g);
+}
+
 void clear_group(Group *g) {
     for (int k = 0; k < g->folds; k++) g->sums[k] = (Words){0};
     g->chains = 0;
     for (int t = 0; g->spilled && t < g->tallies; t++) clear_tally(&g->tally[t]);
-    g->spilled = 0;
+    g->spilled = g->pendings = 0;
 }
 
 /* high * 2^(exponent + SPACING) + low * 2^exponent, by one addition of two float64 where both are such numbers. */
@@ -232,6 +263,8 @@ static int round_three_sums(int64_t first, int64_t high, int64_t low, int expone
     return round_integer(2 * kept + cut_off, exponent + CUT - 1, dtype, out);
 }
 
+static int is_pending(const Group *g) { return g->pendings && !g->chains && !g->spilled; }
+
 /* Whether the value is in the sums alone, and there in so few that it can be rounded at once. */
 static int is_short(const Group *g) {
     const ptrdiff_t chains = g->chains * (LANES / g->tallies);
@@ -244,10 +277,14 @@ static Doubles units_of(const Group *g, int k) {
 }
 
 /* Of one fold, or two, by one addition of two float64, as in `round_sums`. */
-int round_lanes(const Group *g, int dtype, void *out) {
+int round_lanes(Group *g, int dtype, void *out) {
     typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
     const uint64_t most = 1ull << 53;
-    if (g->spilled || (g->folds == 2 ? dtype != F64 : g->folds != 1 || (dtype != F64 && dtype != F32))) return 0;
+    Doubles plain[2];
+    if (dtype != F64 && dtype != F32) return 0;
+    if (is_pending(g) && total_of_pending(g, plain)) return round_lanes_plainly(plain, dtype, out);
+    settle(g);
+    if (g->spilled || (g->folds == 2 ? dtype != F64 : g->folds != 1)) return 0;
     const Words first = g->sums[0], second = g->folds == 2 ? g->sums[1] : (Words){0};
     const Words small = ((Words)g->M[g->folds - 1] >> 52) - 54;   /* its first bit, where units are not normal numbers */
     if (any((first + most) >> 54 | (second + most) >> 54 | small >> 63)) return 0;
@@ -258,6 +295,9 @@ int round_lanes(const Group *g, int dtype, void *out) {
 
 int round_tally(Group *g, int t, int dtype, void *out) {
     Tally *tally = &g->tally[t];
+    Doubles plain[2];
+    if (is_pending(g) && total_of_pending(g, plain) && round_plainly(plain, g->tallies, t, dtype, out)) return 0;
+    settle(g);
     if (is_short(g)) {
         int64_t sums[3] = {0, 0, 0};
         for (int k = 0; k < g->folds; k++) sums[3 - g->folds + k] = sum_of_lanes(g, t, k);
@@ -303,17 +343,6 @@ static int folds_agree(const Form *f, int folds, const Rows *rows) {
     return choose_windows(f, &g, rows, folds) && try_fold(f, &g, rows) && is_sum_of(&g, f, rows);
 }
 
-static int singles_agree(ptrdiff_t n, const float *v, const Rows *rows) {
-    int64_t digits[SUM_STATE];
-    Tally tally = {.digit = digits, .bias = SUM_BIAS};
-    SingleWindow w = {.E = 0};
-    Group g;
-    begin_group(&g, 1, &tally);
-    add_singles(&w, &g, n, v, 1, 0);
-    flush_singles(&w, &g);
-    return is_sum_of(&g, &(Form){.type = F32}, rows);
-}
-
 int check_folds(void) {
     enum { ROWS = 4 };
     const Environment saved = enter_exactness();
@@ -334,8 +363,7 @@ int check_folds(void) {
                 const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS, 0, NULL, NULL};
                 trusted &= folds_agree(&f, folds, &rows);
             }
-    const Rows rows = {(const char *)single, NULL, LANES * sizeof *single, 0, ROWS, 0, NULL, NULL};
-    trusted &= singles_agree(ROWS * LANES, single, &rows);
+    noticed = notices();
     leave_exactness(saved);
     return trusted;
 }

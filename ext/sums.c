@@ -1,16 +1,13 @@
 /* Exact sums over some axes of an array (docs: exact sums). */
 #include "axes.h"
-#include "brief.h"
 #include "environment.h"
 #include "folds.h"
 
 enum {
     RUN = 1024,       /* elements converted at a time */
-    BLOCK = 256,      /* rows of a run that are folded, and if need be folded again, at a time */
     STRIP = 256,      /* neighbouring sums worked on at a time */
     STRIP_ROWS = 32,
-    BRIEF = 8, BRIEF_OF_FLOATS = 32, /* rows for which it is not worth to choose windows */
-    MANY = 48,        /* float32 that are worth integers of their own */
+    MANY = 48,        /* elements that lie apart, of which it is not worth to convert them */
     AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
 };
 
@@ -39,7 +36,6 @@ typedef struct {
     ptrdiff_t size;         /* of an element, converted */
     int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
     ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
-    SingleWindow single;
 } Task;
 
 /* ---- results ---- */
@@ -52,8 +48,7 @@ static void add_to_state(Tally *t, int64_t *state) {
 
 static void deliver(Task *task, Group *g, int t, char *result) {
     if (task->dtype != STATES) {
-        task->flags |= task->single.used ? round_singles(&task->single, g, t, task->dtype, result)
-                                         : round_tally(g, t, task->dtype, result);
+        task->flags |= round_tally(g, t, task->dtype, result);
         return;
     }
     flush_group(g);
@@ -65,15 +60,7 @@ static void deliver(Task *task, Group *g, int t, char *result) {
 /* Which lie as `Form.skip` says; those that lie apart have no weights. */
 static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int skip, const char *w) {
     Form f = t->form;
-    if (f.type == F16) {
-        add_halves(&t->single, g, n, (const uint16_t *)v, AHEAD);
-        return;
-    }
     const int step = skip ? 2 : 1;
-    if (f.type == F32 && !f.weighted && n >= MANY) {
-        add_singles(&t->single, g, n, (const float *)v, step, AHEAD);
-        return;
-    }
     f.skip = skip;
     const ptrdiff_t size = t->size, row = LANES * step * size;
     const size_t rest = (size_t)(n % LANES);
@@ -231,7 +218,8 @@ static int sum_strip_briefly(Task *t, ptrdiff_t columns, const char *data, char 
     double rounded[LANES];
     for (ptrdiff_t j = 0; j < columns; j += LANES) {
         const Rows rows = {data + j * size, NULL, stride, 0, a->shape[t->rows], 0, NULL, NULL};
-        if (!(t->form.type == F32 ? round_floats : round_doubles)(&rows, t->dtype, rounded)) return 0;
+        Doubles sums[2];
+        if (!add_plainly(&t->form, &rows, sums) || !round_lanes_plainly(sums, t->dtype, rounded)) return 0;
         store_lanes(t, rounded, min_of(LANES, columns - j), results + j * a->result[t->inner]);
     }
     return 1;
@@ -239,8 +227,7 @@ static int sum_strip_briefly(Task *t, ptrdiff_t columns, const char *data, char 
 
 static int is_brief(const Task *t) {
     const int writes_floats = t->dtype == F32 || t->dtype == F64;
-    const int most = t->form.type == F32 ? BRIEF_OF_FLOATS : BRIEF;
-    return trusted && writes_floats && !t->summeds && !t->form.weighted && t->a.shape[t->rows] <= most;
+    return writes_floats && !t->summeds && !t->form.weighted && t->a.shape[t->rows] <= STRIP_ROWS;
 }
 
 static void sum_strips(Task *t, const char *data, const char *weights, char *results) {
@@ -261,11 +248,9 @@ static void sum_strips(Task *t, const char *data, const char *weights, char *res
 
 static void sum_run(Task *t, Group *g, const char *data, const char *weights, char *results) {
     walk_summed(t, 0, g, 0, data, weights);
-    if (t->dtype == STATES || !is_empty(g)) flush_singles(&t->single, g);
     deliver(t, g, 0, results);
     if (g->tallies == 2) deliver(t, g, 1, results + t->pair_result);
     clear_group(g);
-    clear_singles(&t->single);
 }
 
 static void walk_kept(Task *t, int k, Group *g, const char *data, const char *weights, char *results) {
@@ -345,11 +330,10 @@ static int lies_ready(const Task *t, ptrdiff_t apart) {
 static void sum_floats(Task *t, char *results) {
     const int strips = choose_walk(t);
     t->form.one_weight = strips;
-    if (HAS_HALVES && t->a.dtype == F16 && !strips && !t->form.weighted) t->form.type = F16;
+    if (HAS_HALVES && t->a.dtype == F16 && !t->form.weighted) t->form.type = F16;
     t->size = (ptrdiff_t)size_of(t->form.type);
     t->ready = lies_ready(t, t->pairs ? 2 : 1);
-    const int lies_apart = !strips && !t->form.weighted && t->form.type != F16;
-    t->every_other = lies_apart && (t->pairs ? t->form.type == F64 && lies_ready(t, 4) : lies_ready(t, 2));
+    t->every_other = !strips && !t->form.weighted && lies_ready(t, t->pairs ? 4 : 2);
     if (strips) {
         begin_strips(t);
         walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
@@ -381,7 +365,6 @@ static void begin_task(Task *t, const Addends *a, int dtype, void *room) {
     t->strips = room;
     t->flags = t->kepts = t->summeds = t->pairs = 0;
     t->pair_result = 0;
-    t->single = (SingleWindow){.E = 0};
 }
 
 int block_sum(const Addends *a, int dtype, char *results, void *room) {

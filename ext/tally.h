@@ -95,7 +95,7 @@ static inline void count_special(Tally *t, int special, int64_t sign) {
 static inline void add_double(Tally *t, int64_t *digit, double value) {
     const Parts p = parts_of(value);
     if (p.special) count_special(t, p.special, p.sign);
-    else deposit(digit, p.significand, p.sign, p.exponent - 1075 + SUM_BIAS);
+    else deposit(digit, p.significand, p.sign, p.exponent - 1075 + t->bias);
 }
 
 /* The same of a product, which is an integer of 106 bits times a power of two; two deposits. */

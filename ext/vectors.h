@@ -42,12 +42,20 @@ static inline Doubles load_halves(const uint16_t *v) {
 #define HAS_HALVES 0   /* they are converted to float32 first */
 #endif
 
-/* Every other one of float64 where `skip` is 1, every other pair where it is 2; nothing beyond the last is read. */
-static inline Doubles load(int type, int skip, const char *p) {
-    if (skip == 2) return PICK_PAIRS(*(const UnalignedDoubles *)p, *(const UnalignedDoubles *)(p + 8 * (LANES - 2)));
-    if (skip) return PICK_OVERLAPPING(8, *(const UnalignedDoubles *)p, *(const UnalignedDoubles *)(p + 8 * (LANES - 1)));
+static inline Doubles load_neighbours(int type, const char *p) {
     if (type == F64) return *(const UnalignedDoubles *)p;
+#if HAS_HALVES
+    if (type == F16) return load_halves((const uint16_t *)p);
+#endif
     return doubles_of(*(const Floats *)p);
+}
+
+/* Every other one where `skip` is 1, every other pair where it is 2; nothing beyond the last is read. */
+static inline Doubles load(int type, int skip, const char *p) {
+    if (!skip) return load_neighbours(type, p);
+    const ptrdiff_t size = type == F64 ? 8 : type == F32 ? 4 : 2;
+    const Doubles first = load_neighbours(type, p), rest = load_neighbours(type, p + size * (LANES - skip));
+    return skip == 2 ? PICK_PAIRS(first, rest) : PICK_OVERLAPPING(8, first, rest);
 }
 
 static inline Doubles load_weights(int one, const char *p) {

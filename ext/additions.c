@@ -18,8 +18,6 @@ int noticed = HAS_FLAGS;
 #define FIX(a, b) __asm__ volatile("" : "+x"(a), "+x"(b))
 #endif
 
-static inline int is_finite(Doubles v) { return !any((Words)(v - v != 0.0)); }
-
 /* Of a float64 two halves are added, since the sum of some numbers of 27 bits is exact, and of 53 bits it is not. */
 INLINE int is_halved(const Form form) { return form.type == F64 || form.weighted; }
 
@@ -36,12 +34,11 @@ INLINE void add_row(const Form form, const char *v, const char *w, Doubles *uppe
     *lower += difference(x, half, one);
 }
 
-INLINE int sum(const Form form, const Rows *rows, Doubles *sums) {
+INLINE void sum(const Form form, const Rows *rows, Doubles *sums) {
     Doubles u0 = {0}, u1 = u0, u2 = u0, u3 = u0, l0 = u0, l1 = u0, l2 = u0, l3 = u0, one = 1.0 - u0;
     const char *v = rows->data, *w = rows->weights;
     const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
     __asm__("" : "+x"(one));   /* lest the compiler know that it multiplies by one */
-    clear_flags();
     FIX(u0, l0);
     FIX(u1, l1);
     FIX(u2, l2);
@@ -67,12 +64,11 @@ INLINE int sum(const Form form, const Rows *rows, Doubles *sums) {
     FIX(u0, l0);
     sums[0] = u0;
     sums[1] = l0;
-    return !has_rounded() && is_finite(u0);
 }
 
-#define SUM(name, type, weighted, one_weight, skip)                                         \
-    static __attribute__((noinline)) int name(const Rows *rows, Doubles *sums) {            \
-        return sum((Form){type, weighted, one_weight, skip}, rows, sums);                   \
+#define SUM(name, type, weighted, one_weight, skip)                               \
+    static __attribute__((noinline)) void name(const Rows *rows, Doubles *sums) { \
+        sum((Form){type, weighted, one_weight, skip}, rows, sums);                \
     }
 
 #if HAS_HALVES
@@ -88,20 +84,45 @@ SUM(sum_every_other_pair, F64, 0, 0, 2)
 SUM(sum_float_products, F32, 1, 0, 0)
 SUM(sum_float_rows, F32, 1, 1, 0)
 
-int add_plainly(const Form *f, const Rows *rows, Doubles *sums) {
-    if (!noticed || is_double_product(f)) return 0;
-    if (f->weighted) return (f->one_weight ? sum_float_rows : sum_float_products)(rows, sums);
+typedef void (*Summing)(const Rows *rows, Doubles *sums);
+
+/* By type, and how elements lie apart. */
+static const Summing sums_of[DTYPES][3] = {
 #if HAS_HALVES
-    if (f->type == F16) return (f->skip ? sum_every_other_half : sum_halves)(rows, sums);
+    [F16] = {sum_halves, sum_every_other_half, NULL},
 #endif
-    if (f->type == F32)
-        return (f->skip == 2 ? sum_every_other_pair_of_floats : f->skip ? sum_every_other_float : sum_floats)(rows, sums);
-    return (f->skip == 2 ? sum_every_other_pair : f->skip ? sum_every_other_double : sum_doubles)(rows, sums);
+    [F32] = {sum_floats, sum_every_other_float, sum_every_other_pair_of_floats},
+    [F64] = {sum_doubles, sum_every_other_double, sum_every_other_pair},
+};
+
+int can_be_added(const Form *f) { return noticed && !is_double_product(f); }
+
+void sum_rows(const Form *f, const Rows *rows, Doubles *sums) {
+    if (f->weighted) (f->one_weight ? sum_float_rows : sum_float_products)(rows, sums);
+    else sums_of[f->type][f->skip](rows, sums);
 }
 
-int total_of_pending(const Group *g, Doubles *total) {
+static inline Doubles two_sum(Doubles a, Doubles b, Doubles *error) {
+    const Doubles sum = a + b, of_b = sum - a;
+    *error = (a - (sum - of_b)) + (b - of_b);
+    return sum;
+}
+
+int sum_with_errors(const Form *f, const Rows *rows, Doubles *sums) {
+    Doubles sum = {0}, errors = {0}, error, lost;
+    Words wrong = {0};
+    for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
+        sum = two_sum(sum, load(f->type, f->skip, row_of(rows, i)), &error);
+        errors = two_sum(errors, error, &lost);
+        wrong |= (Words)(lost != 0.0);
+    }
+    sums[0] = sum;
+    sums[1] = errors;
+    return !any(wrong) && is_finite(sum);
+}
+
+void total_of_pending(const Group *g, Doubles *total) {
     Doubles upper = g->pending[0][0], lower = g->pending[0][1];
-    clear_flags();
     FIX(upper, lower);
     for (int i = 1; i < g->pendings; i++) {
         upper += g->pending[i][0];
@@ -110,40 +131,48 @@ int total_of_pending(const Group *g, Doubles *total) {
     FIX(upper, lower);
     total[0] = upper;
     total[1] = lower;
-    return !has_rounded();
 }
 
-/* The sum of the lanes of tally t. */
-static double sum_of_lanes(Doubles v, int tallies, int t) {
-    double total = v[t];
-    for (int j = t + tallies; j < LANES; j += tallies) total += v[j];
-    return total;
+/* The sums of even and of odd lanes. */
+static inline void add_lanes(Doubles v, double *sums) {
+#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    const __m256d four = _mm512_castpd512_pd256((__m512d)v) + _mm512_extractf64x4_pd((__m512d)v, 1);
+#else
+    const __m256d four = (__m256d)v;
+#endif
+    const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
+    memcpy(sums, &two, sizeof two);
+#else
+    memcpy(sums, &v, sizeof v);
+#endif
 }
 
-int round_plainly(const Doubles *sums, int tallies, int t, int dtype, void *out) {
-    Doubles uppers = sums[0], lowers = sums[1];
-    clear_flags();
-    FIX(uppers, lowers);
-    double upper = sum_of_lanes(uppers, tallies, t), lower = sum_of_lanes(lowers, tallies, t);
-    FIX(upper, lower);
-    if (has_rounded()) return 0;
+void add_tallies(const Doubles *sums, int tallies, double (*total)[2]) {
+    for (int k = 0; k < 2; k++) {
+        double pair[2];
+        add_lanes(sums[k], pair);
+        total[0][k] = tallies == 1 ? pair[0] + pair[1] : pair[0];
+        total[1][k] = pair[1];
+    }
+    __asm__ volatile("" : : : "memory");   /* as FIX */
+}
+
+/* What is exact is rounded once; 0 where it overflows, or the addition of both parts had to round before. */
+int round_parts(double upper, double lower, int dtype, void *out) {
     double total = upper + lower;
-    FIX(total, lower);
     if (dtype == F64) {
         memcpy(out, &total, sizeof total);
         return total - total == 0;
     }
     const Parts p = parts_of(total);
-    return !has_rounded() && !round_integer(p.sign ? -(__int128)p.significand : p.significand, p.exponent - 1075, dtype, out);
+    return lower == 0 && !p.special &&
+           !round_integer(p.sign ? -(__int128)p.significand : p.significand, p.exponent - 1075, dtype, out);
 }
 
-int round_lanes_plainly(const Doubles *sums, int dtype, void *out) {
-    Doubles upper = sums[0], lower = sums[1];
-    clear_flags();
-    FIX(upper, lower);
-    Doubles total = upper + lower;
-    FIX(total, lower);
-    return !(dtype == F32 && has_rounded()) && write_lanes(total, dtype, out);   /* nothing is rounded twice */
+int round_lanes_of_parts(const Doubles *sums, int dtype, void *out) {
+    if (dtype != F64 && any((Words)(sums[1] != 0.0))) return 0;
+    return write_lanes(sums[0] + sums[1], dtype, out);
 }
 
 /* The test: sums that are exact, and one that is not. */
@@ -154,10 +183,16 @@ int notices(void) {
     const Form form = {.type = F64};
     int right = 1;
     for (int j = 0; j < 2 * LANES; j++) x[j] = j % LANES + 0x1p-30;
-    right &= add_plainly(&form, &rows, sums);
+    clear_flags();
+    sum_rows(&form, &rows, sums);
+    right &= !has_rounded();
     for (int j = 0; j < LANES; j++) right &= sums[0][j] + sums[1][j] == 2 * x[j];
-    x[1] = 0x1p-60;
-    right &= !add_plainly(&form, &rows, sums);
-    x[1] = INFINITY;
-    return right & !add_plainly(&form, &rows, sums);
+    for (int trial = 0; trial < 2; trial++) {
+        x[1] = trial ? INFINITY : 0x1p-60;
+        clear_flags();
+        sum_rows(&form, &rows, sums);
+        right &= has_rounded();
+    }
+    clear_flags();
+    return right & !has_rounded();
 }

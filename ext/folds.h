@@ -59,10 +59,14 @@ typedef struct {
 #define round_lanes JOIN(round_lanes, PARLINALG_ISA)
 #define follow_windows JOIN(follow_windows, PARLINALG_ISA)
 #define trusted JOIN(trusted, PARLINALG_ISA)
-#define add_plainly JOIN(add_plainly, PARLINALG_ISA)
+#define can_be_added JOIN(can_be_added, PARLINALG_ISA)
+#define sum_rows JOIN(sum_rows, PARLINALG_ISA)
+#define sum_with_errors JOIN(sum_with_errors, PARLINALG_ISA)
+#define add_tallies JOIN(add_tallies, PARLINALG_ISA)
+#define settle JOIN(settle, PARLINALG_ISA)
 #define total_of_pending JOIN(total_of_pending, PARLINALG_ISA)
-#define round_plainly JOIN(round_plainly, PARLINALG_ISA)
-#define round_lanes_plainly JOIN(round_lanes_plainly, PARLINALG_ISA)
+#define round_parts JOIN(round_parts, PARLINALG_ISA)
+#define round_lanes_of_parts JOIN(round_lanes_of_parts, PARLINALG_ISA)
 #define noticed JOIN(noticed, PARLINALG_ISA)
 #define notices JOIN(notices, PARLINALG_ISA)
 #define check_folds JOIN(check_folds, PARLINALG_ISA)
@@ -82,16 +86,32 @@ static inline const char *weights_of(const Rows *rows, ptrdiff_t i) {
 
 static inline int is_double_product(const Form *f) { return f->weighted && f->type == F64; }
 
-/* Sums as numbers of this dtype, float32 or float64, side by side; 0 where one of them overflows. */
+static inline int is_finite(Doubles v) { return !any((Words)(v - v != 0.0)); }
+
+/* Rounded to float32 in such a way that float16 come out as if they had been rounded at once: to odd. */
+static inline Floats rounded_to_odd(Doubles v) {
+    const Words beyond = 0x1fffffff - (Words){0}, bits = (Words)v;
+    return __builtin_convertvector((Doubles)((bits & ~beyond) | ((Words)((bits & beyond) != 0) & (beyond + 1))), Floats);
+}
+
+/* Sums as numbers of this dtype, side by side; 0 where one of them overflows, or it is none of these dtypes. */
 static inline int write_lanes(Doubles sums, int dtype, void *out) {
     if (dtype == F64) {
         memcpy(out, &sums, sizeof sums);
-        return !any((Words)(sums - sums != 0.0));
+        return is_finite(sums);
     }
-    const Floats narrower = __builtin_convertvector(sums, Floats);
-    const Doubles wide = doubles_of(narrower);
-    memcpy(out, &narrower, sizeof narrower);
-    return !any((Words)(wide - wide != 0.0));
+    if (dtype == F32) {
+        const Floats narrower = __builtin_convertvector(sums, Floats);
+        memcpy(out, &narrower, sizeof narrower);
+        return is_finite(doubles_of(narrower));
+    }
+#if HAS_HALVES
+    if (dtype == F16) {
+        store_halves(rounded_to_odd(sums), out);
+        return is_finite(load_halves(out));
+    }
+#endif
+    return 0;
 }
 
 /* Adds the rows, not of float16 and without gaps, to the sums of a group that has windows, and returns 1, if they fit into these; otherwise 0. */
@@ -104,20 +124,32 @@ void follow_windows(const Form *form, Group *g, const Group *other);
 void clear_group(Group *g);
 /* Adds rows, BLOCK at most: plainly, by folds or one element after the other. */
 void add_rows(const Form *form, Group *g, const Rows *rows);
+/* Folds what is pending. */
+void settle(Group *g);
 /* Empties the sums into the tallies. */
 void flush_group(Group *g);
+/* Whether nothing but what is pending is in the group. */
+static inline int is_pending(const Group *g) { return g->pendings && !g->chains && !g->spilled; }
 /* Rounds what belongs to tally t; see round_state. */
 int round_tally(Group *g, int t, int dtype, void *out);
 /* The same of all lanes, each of a tally of its own, side by side; or 0, where they must go one by one. */
 int round_lanes(Group *g, int dtype, void *out);
-/* The sums of the lanes of rows, of their upper and of their lower halves; 0 where these are not exact. */
-int add_plainly(const Form *f, const Rows *rows, Doubles *sums);
-/* The same of all that is pending. */
-int total_of_pending(const Group *g, Doubles *total);
-/* Rounds what such sums have in the lanes of tally t; 0 where it must be done in another way. */
-int round_plainly(const Doubles *sums, int tallies, int t, int dtype, void *out);
-/* The same of all lanes, each of a tally of its own, side by side, as write_lanes does; 0 where they must go one by one. */
-int round_lanes_plainly(const Doubles *sums, int dtype, void *out);
+/* Whether sum_rows knows such rows, and the processor tells whether it was exact. */
+int can_be_added(const Form *f);
+/* The sums of the lanes of rows, of their upper and of their lower halves: exact if they are finite and no flag says
+   otherwise. */
+void sum_rows(const Form *f, const Rows *rows, Doubles *sums);
+/* The same of what is pending. */
+void total_of_pending(const Group *g, Doubles *total);
+/* The same of the lanes of one or two tallies: total[t] are the two sums of tally t. */
+void add_tallies(const Doubles *sums, int tallies, double (*total)[2]);
+/* Sums of few rows, which have no weights, and of the errors of their additions (Ogita, Rump, Oishi 2005, Accurate sum
+   and dot product, section 4); 0 where those have errors. */
+int sum_with_errors(const Form *f, const Rows *rows, Doubles *sums);
+/* Rounds the sum of two parts once; 0 where it must be done in another way. */
+int round_parts(double upper, double lower, int dtype, void *out);
+/* The same of all lanes, as write_lanes does. */
+int round_lanes_of_parts(const Doubles *sums, int dtype, void *out);
 int notices(void);
 /* Kernels.check */
 int check_folds(void);

@@ -206,21 +206,28 @@ static void gather_and_add(const Form *f, Group *g, const Rows *rows) {
     add_by_folds(&(Form){.type = F64}, g, &near);
 }
 
-/* Folds what is pending. */
-static void settle(Group *g) {
+void settle(Group *g) {
     const Rows rows = {(const char *)g->pending, NULL, sizeof(Doubles), 0, 2 * g->pendings, 0, NULL, NULL};
     g->pendings = 0;
     if (rows.count) add_by_folds(&(Form){.type = F64}, g, &rows);
 }
 
+static int add_plainly(const Form *f, const Rows *rows, Doubles *sums) {
+    clear_flags();
+    sum_rows(f, rows, sums);
+    return !has_rounded() && is_finite(sums[0]);
+}
+
 void add_rows(const Form *f, Group *g, const Rows *rows) {
-    if (g->plain_patience) {
-        g->plain_patience--;
-    } else if (add_plainly(f, rows, g->pending[g->pendings])) {
+    enum { FEW = 16 };   /* rows for which it is not worth to choose windows */
+    Doubles *const sums = g->pending[g->pendings];
+    int added = 0;
+    if (g->plain_patience) g->plain_patience--;
+    else if (can_be_added(f) && !(added = add_plainly(f, rows, sums))) g->plain_patience = PATIENCE;
+    if (!added && trusted && !f->weighted && !g->folds && rows_in(rows) <= FEW) added = sum_with_errors(f, rows, sums);
+    if (added) {
         if (++g->pendings == PENDING) settle(g);
         return;
-    } else {
-        g->plain_patience = PATIENCE;
     }
     if (f->type == F16 || f->skip) gather_and_add(f, g, rows);
     else add_by_folds(f, g, rows);
@@ -263,7 +270,21 @@ static int round_three_sums(int64_t first, int64_t high, int64_t low, int expone
     return round_integer(2 * kept + cut_off, exponent + CUT - 1, dtype, out);
 }
 
-static int is_pending(const Group *g) { return g->pendings && !g->chains && !g->spilled; }
+/* Whether the sums of what is pending are exact. */
+static int add_pending(const Group *g, Doubles *sums) {
+    clear_flags();
+    total_of_pending(g, sums);
+    return !has_rounded();
+}
+
+/* Of tally t. */
+static int round_part(const Doubles *sums, int tallies, int t, int dtype, void *out) {
+    double total[2][2];
+    if (tallies > 2) return round_parts(sums[0][t], sums[1][t], dtype, out);
+    clear_flags();
+    add_tallies(sums, tallies, total);
+    return !has_rounded() && round_parts(total[t][0], total[t][1], dtype, out);
+}
 
 /* Whether the value is in the sums alone, and there in so few that it can be rounded at once. */
 static int is_short(const Group *g) {
@@ -281,8 +302,7 @@ int round_lanes(Group *g, int dtype, void *out) {
     typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
     const uint64_t most = 1ull << 53;
     Doubles plain[2];
-    if (dtype != F64 && dtype != F32) return 0;
-    if (is_pending(g) && total_of_pending(g, plain)) return round_lanes_plainly(plain, dtype, out);
+    if (is_pending(g) && add_pending(g, plain) && round_lanes_of_parts(plain, dtype, out)) return 1;
     settle(g);
     if (g->spilled || (g->folds == 2 ? dtype != F64 : g->folds != 1)) return 0;
     const Words first = g->sums[0], second = g->folds == 2 ? g->sums[1] : (Words){0};
@@ -296,7 +316,7 @@ int round_lanes(Group *g, int dtype, void *out) {
 int round_tally(Group *g, int t, int dtype, void *out) {
     Tally *tally = &g->tally[t];
     Doubles plain[2];
-    if (is_pending(g) && total_of_pending(g, plain) && round_plainly(plain, g->tallies, t, dtype, out)) return 0;
+    if (is_pending(g) && add_pending(g, plain) && round_part(plain, g->tallies, t, dtype, out)) return 0;
     settle(g);
     if (is_short(g)) {
         int64_t sums[3] = {0, 0, 0};

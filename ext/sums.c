@@ -8,6 +8,8 @@ enum {
     STRIP = 256,      /* neighbouring sums worked on at a time */
     STRIP_ROWS = 32,
     MANY = 48,        /* elements that lie apart, of which it is not worth to convert them */
+    SHORT_RUN = 1024, /* elements of a run */
+    AT_ONCE = 32,     /* short runs, of which the flags are read once */
     AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
 };
 
@@ -57,28 +59,35 @@ static void deliver(Task *task, Group *g, int t, char *result) {
 
 /* ---- runs ---- */
 
-/* Which lie as `Form.skip` says; those that lie apart have no weights. */
+/* Of the elements v, which lie as the form says, and of their weights, if there are any; `ends` has room for those
+   beyond whole rows. */
+typedef struct { double elements[2 * LANES], weights[LANES]; } Ends;
+
+static Rows rows_of(const Form *f, ptrdiff_t n, const char *v, const char *w, Ends *ends) {
+    const ptrdiff_t size = (ptrdiff_t)size_of(f->type), step = f->skip ? 2 : 1, row = LANES * step * size;
+    const size_t rest = (size_t)(n % LANES);
+    Rows rows = {v, w, row, sizeof(Doubles), n / LANES, AHEAD, NULL, NULL};
+    if (!rest) return rows;
+    memset(ends, 0, sizeof *ends);
+    memcpy(ends->elements, v + rows.count * row, (rest * (size_t)step - (size_t)f->skip) * (size_t)size);
+    if (w) memcpy(ends->weights, w + rows.count * (ptrdiff_t)sizeof(Doubles), rest * sizeof *ends->weights);
+    rows.last = (const char *)ends->elements;
+    rows.last_weights = (const char *)ends->weights;
+    return rows;
+}
+
+/* Those that lie apart have no weights. */
 static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int skip, const char *w) {
     Form f = t->form;
-    const int step = skip ? 2 : 1;
     f.skip = skip;
-    const ptrdiff_t size = t->size, row = LANES * step * size;
-    const size_t rest = (size_t)(n % LANES);
-    double last[2 * LANES] = {0}, last_weights[LANES] = {0};
-    Rows rows = {v, w, row, sizeof(Doubles), 0, AHEAD, NULL, (const char *)last_weights};
-    for (ptrdiff_t left = n / LANES; left > BLOCK; left -= BLOCK, n -= BLOCK * LANES) {
-        rows.count = BLOCK;
+    Ends ends;
+    for (ptrdiff_t k; n; n -= k) {
+        k = min_of(n, BLOCK * LANES);
+        const Rows rows = rows_of(&f, k, v, w, &ends);
         add_rows(&f, g, &rows);
-        rows.data += BLOCK * row;
-        rows.weights += f.weighted ? BLOCK * (ptrdiff_t)sizeof(Doubles) : 0;
+        v += rows.count * rows.stride;
+        w += f.weighted ? rows.count * rows.weight_stride : 0;
     }
-    rows.count = n / LANES;
-    if (rest) {
-        memcpy(last, rows.data + rows.count * row, (rest * (size_t)step - (size_t)skip) * (size_t)size);
-        if (f.weighted) memcpy(last_weights, rows.weights + rows.count * (ptrdiff_t)sizeof(Doubles), rest * sizeof *last_weights);
-        rows.last = (const char *)last;
-    }
-    if (n) add_rows(&f, g, &rows);
 }
 
 static void add_run(Task *t, Group *g, const char *data, const char *weights) {
@@ -101,7 +110,7 @@ static void add_run(Task *t, Group *g, const char *data, const char *weights) {
         const ptrdiff_t k = min_of(most, n - i);
         fetch(k, data + i * stride, stride, from, a->swapped, to, elements);
         if (t->form.weighted) fetch(k, weights + i * weight, weight, per == 2 ? C128 : F64, 0, per == 2 ? C128 : F64, copied);
-        add_elements(t, g, k * per, elements, 0, copied);
+        add_elements(t, g, k * per, elements, 0, t->form.weighted ? copied : NULL);
     }
 }
 
@@ -126,13 +135,31 @@ static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
 
 /* ---- strips ---- */
 
+/* All groups at once, since to read the flags takes as long as to add some vectors. */
+static int add_columns_plainly(Task *t, ptrdiff_t groups, Rows rows, Group *g) {
+    Words wrong = {0};
+    clear_flags();
+    for (ptrdiff_t i = 0; i < groups; i++, rows.data += LANES * t->size) {
+        if (g[i].plain_patience) return 0;
+        Doubles *const sums = g[i].pending[g[i].pendings];
+        sum_rows(&t->form, &rows, sums);
+        wrong |= (Words)(sums[0] - sums[0] != 0.0);
+    }
+    if (has_rounded() || any(wrong)) return 0;
+    for (ptrdiff_t i = 0; i < groups; i++)
+        if (++g[i].pendings == PENDING) settle(&g[i]);
+    return 1;
+}
+
 /* Meanwhile the rows that follow `ahead` bytes later are asked for. */
 static void add_columns(Task *t, ptrdiff_t columns, const char *data, ptrdiff_t stride, const char *weights,
                         ptrdiff_t count, ptrdiff_t ahead, Group *g) {
     const ptrdiff_t weight = t->form.weighted ? t->a.weight[t->rows] : 0;
-    for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {
+    Rows rows = {data, weights, stride, weight, count, ahead, NULL, NULL};
+    if (can_be_added(&t->form) && add_columns_plainly(t, columns / LANES, rows, g)) return;
+    for (ptrdiff_t j = 0; j < columns; j += LANES, g++, rows.data += LANES * t->size) {
         if (!g->folds && !g->hopeless && g > t->strips->group && g[-1].folds) follow_windows(&t->form, g, g - 1);
-        add_rows(&t->form, g, &(Rows){data + j * t->size, weights, stride, weight, count, ahead, NULL, NULL});
+        add_rows(&t->form, g, &rows);
     }
 }
 
@@ -193,7 +220,8 @@ static void store_lanes(const Task *t, const double *rounded, ptrdiff_t n, char 
     const size_t size = size_of(t->dtype);
     if (step == (ptrdiff_t)size) memcpy(results, rounded, (size_t)n * size);
     else if (size == sizeof(double)) for (int j = 0; j < n; j++) memcpy(results + j * step, rounded + j, sizeof(double));
-    else for (int j = 0; j < n; j++) memcpy(results + j * step, (const float *)rounded + j, sizeof(float));
+    else if (size == sizeof(float)) for (int j = 0; j < n; j++) memcpy(results + j * step, (const float *)rounded + j, sizeof(float));
+    else for (int j = 0; j < n; j++) memcpy(results + j * step, (const uint16_t *)rounded + j, sizeof(uint16_t));
 }
 
 static void deliver_lanes(Task *t, Group *g, ptrdiff_t n, char *results) {
@@ -202,32 +230,33 @@ static void deliver_lanes(Task *t, Group *g, ptrdiff_t n, char *results) {
     else for (int j = 0; j < n; j++) deliver(t, g, j, results + j * t->a.result[t->inner]);
 }
 
-static int sum_strip_briefly(Task *t, ptrdiff_t columns, const char *data, char *results) {
-    const Addends *a = &t->a;
-    const ptrdiff_t whole = (columns + LANES - 1) / LANES * LANES, size = t->size;
-    ptrdiff_t stride = a->stride[t->rows];
-    if (!t->ready || whole > columns) {
-        char *row = t->strips->tile;
-        for (ptrdiff_t i = 0; i < a->shape[t->rows]; i++, row += whole * size) {
-            fetch(columns, data + i * stride, a->stride[t->inner], a->dtype, a->swapped, t->form.type, row);
-            memset(row + columns * size, 0, (size_t)((whole - columns) * size));
-        }
-        data = t->strips->tile;
-        stride = whole * size;
+/* Of strips of which all is pending, at once. */
+static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
+    const ptrdiff_t groups = (columns + LANES - 1) / LANES, step = LANES * t->a.result[t->inner];
+    const Group *g = t->strips->group;
+    Doubles totals[STRIP / LANES][2];
+    clear_flags();
+    for (ptrdiff_t i = 0; i < groups; i++) {
+        if (!is_pending(&g[i])) return 0;
+        total_of_pending(&g[i], totals[i]);
     }
+    if (has_rounded()) return 0;
     double rounded[LANES];
-    for (ptrdiff_t j = 0; j < columns; j += LANES) {
-        const Rows rows = {data + j * size, NULL, stride, 0, a->shape[t->rows], 0, NULL, NULL};
-        Doubles sums[2];
-        if (!add_plainly(&t->form, &rows, sums) || !round_lanes_plainly(sums, t->dtype, rounded)) return 0;
-        store_lanes(t, rounded, min_of(LANES, columns - j), results + j * a->result[t->inner]);
+    for (ptrdiff_t i = 0; i < groups; i++) {
+        if (!round_lanes_of_parts(totals[i], t->dtype, rounded)) return 0;
+        store_lanes(t, rounded, min_of(LANES, columns - i * LANES), results + i * step);
     }
     return 1;
 }
 
-static int is_brief(const Task *t) {
-    const int writes_floats = t->dtype == F32 || t->dtype == F64;
-    return writes_floats && !t->summeds && !t->form.weighted && t->a.shape[t->rows] <= STRIP_ROWS;
+static void deliver_strip(Task *t, ptrdiff_t columns, char *results) {
+    const ptrdiff_t step = t->a.result[t->inner];
+    Group *g = t->strips->group;
+    const int done = t->dtype != STATES && deliver_plainly(t, columns, results);
+    for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {
+        if (!done) deliver_lanes(t, g, min_of(LANES, columns - j), results + j * step);
+        clear_group(g);
+    }
 }
 
 static void sum_strips(Task *t, const char *data, const char *weights, char *results) {
@@ -235,14 +264,8 @@ static void sum_strips(Task *t, const char *data, const char *weights, char *res
     const ptrdiff_t n = a->shape[t->inner];
     for (ptrdiff_t i = 0; i < n; i += STRIP) {
         const ptrdiff_t columns = min_of(STRIP, n - i);
-        const char *strip = data + i * a->stride[t->inner];
-        if (is_brief(t) && sum_strip_briefly(t, columns, strip, results + i * a->result[t->inner])) continue;
-        walk_summed(t, 0, NULL, columns, strip, weights);
-        Group *g = t->strips->group;
-        for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {
-            deliver_lanes(t, g, min_of(LANES, columns - j), results + (i + j) * a->result[t->inner]);
-            clear_group(g);
-        }
+        walk_summed(t, 0, NULL, columns, data + i * a->stride[t->inner], weights);
+        deliver_strip(t, columns, results + i * a->result[t->inner]);
     }
 }
 
@@ -253,6 +276,33 @@ static void sum_run(Task *t, Group *g, const char *data, const char *weights, ch
     clear_group(g);
 }
 
+/* Whether runs are so short that to read the flags takes as long as to add them up. */
+static int is_short(const Task *t) {
+    const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1);
+    return t->dtype != STATES && t->ready && !t->summeds && n <= SHORT_RUN && can_be_added(&t->form) && !t->form.weighted;
+}
+
+/* So many runs, of which the flags are read once. */
+static void sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results, ptrdiff_t result) {
+    const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1);
+    double totals[AT_ONCE][2][2];
+    Ends ends;
+    clear_flags();
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const Rows rows = rows_of(&t->form, n, data + i * stride, NULL, &ends);
+        Doubles sums[2];
+        sum_rows(&t->form, &rows, sums);
+        add_tallies(sums, g->tallies, totals[i]);
+    }
+    const int exact = !has_rounded();
+    for (ptrdiff_t i = 0; i < count; i++) {
+        int done = exact;
+        for (int k = 0; done && k < g->tallies; k++)
+            done = round_parts(totals[i][k][0], totals[i][k][1], t->dtype, results + i * result + k * t->pair_result);
+        if (!done) sum_run(t, g, data + i * stride, NULL, results + i * result);
+    }
+}
+
 static void walk_kept(Task *t, int k, Group *g, const char *data, const char *weights, char *results) {
     if (k == t->kepts) {
         if (g) sum_run(t, g, data, weights, results);
@@ -260,9 +310,15 @@ static void walk_kept(Task *t, int k, Group *g, const char *data, const char *we
         return;
     }
     const int axis = t->kept[k];
-    for (ptrdiff_t i = 0; i < t->a.shape[axis]; i++)
-        walk_kept(t, k + 1, g, data + i * t->a.stride[axis], t->form.weighted ? weights + i * t->a.weight[axis] : NULL,
-                  results + i * t->a.result[axis]);
+    const ptrdiff_t n = t->a.shape[axis], stride = t->a.stride[axis], result = t->a.result[axis];
+    if (g && k == t->kepts - 1 && is_short(t)) {
+        for (ptrdiff_t i = 0; i < n; i += AT_ONCE)
+            sum_short_runs(t, g, min_of(AT_ONCE, n - i), data + i * stride, stride, results + i * result, result);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        walk_kept(t, k + 1, g, data + i * stride, t->form.weighted ? weights + i * t->a.weight[axis] : NULL,
+                  results + i * result);
 }
 
 /* ---- the choice of a walk ---- */

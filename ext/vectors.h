@@ -38,6 +38,13 @@ static inline Doubles load_halves(const uint16_t *v) {
     return doubles_of((Floats)_mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)v)));
 #endif
 }
+static inline void store_halves(Floats v, void *out) {
+#if defined(__AVX512F__)
+    _mm_storeu_si128((__m128i *)out, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
+#else
+    _mm_storel_epi64((__m128i *)out, _mm_cvtps_ph((__m128)v, _MM_FROUND_TO_NEAREST_INT));
+#endif
+}
 #else
 #define HAS_HALVES 0   /* they are converted to float32 first */
 #endif

@@ -34,7 +34,8 @@ INLINE void add_row(const Form form, const char *v, const char *w, Doubles *uppe
     *lower += difference(x, half, one);
 }
 
-INLINE void sum(const Form form, const Rows *rows, Doubles *sums) {
+/* Rows that lie apart are asked for in advance; others the processor expects by itself. */
+INLINE void sum(const Form form, const Rows *rows, const int apart, Doubles *sums) {
     Doubles u0 = {0}, u1 = u0, u2 = u0, u3 = u0, l0 = u0, l1 = u0, l2 = u0, l3 = u0, one = 1.0 - u0;
     const char *v = rows->data, *w = rows->weights;
     const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
@@ -45,10 +46,9 @@ INLINE void sum(const Form form, const Rows *rows, Doubles *sums) {
     FIX(u3, l3);
     ptrdiff_t left = rows->count;
     for (; left >= APART; left -= APART) {
+        if (apart) {
 #pragma GCC unroll 4
-        for (int k = 0; k < APART; k++) {
-            __builtin_prefetch(v + k * stride + ahead);
-            if (form.skip && form.type == F64) __builtin_prefetch(v + k * stride + VECTOR_BYTES + ahead);
+            for (int k = 0; k < APART; k++) __builtin_prefetch(v + k * stride + ahead);
         }
         add_row(form, v, w, &u0, &l0, one);
         add_row(form, v += stride, w += weight_stride, &u1, &l1, one);
@@ -68,12 +68,25 @@ INLINE void sum(const Form form, const Rows *rows, Doubles *sums) {
 
 #define SUM(name, type, weighted, one_weight, skip)                               \
     static __attribute__((noinline)) void name(const Rows *rows, Doubles *sums) { \
-        sum((Form){type, weighted, one_weight, skip}, rows, sums);                \
+        sum((Form){type, weighted, one_weight, skip}, rows, 0, sums);             \
+    }
+#define SUM_COLUMNS(name, type, weighted)                                                             \
+    static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t groups, Group *g) {         \
+        const Form form = {type, weighted, 1, 0};                                                     \
+        Rows r = *rows;                                                                               \
+        Words wrong = {0};                                                                            \
+        for (ptrdiff_t i = 0; i < groups; i++, r.data += LANES * (ptrdiff_t)size_of(type)) {          \
+            Doubles *const sums = g[i].pending[g[i].pendings];                                        \
+            sum(form, &r, 1, sums);                                                                   \
+            wrong |= (Words)(sums[0] - sums[0] != 0.0);                                               \
+        }                                                                                             \
+        return !any(wrong);                                                                           \
     }
 
 #if HAS_HALVES
 SUM(sum_halves, F16, 0, 0, 0)
 SUM(sum_every_other_half, F16, 0, 0, 1)
+SUM_COLUMNS(sum_columns_of_halves, F16, 0)
 #endif
 SUM(sum_floats, F32, 0, 0, 0)
 SUM(sum_every_other_float, F32, 0, 0, 1)
@@ -83,6 +96,9 @@ SUM(sum_every_other_double, F64, 0, 0, 1)
 SUM(sum_every_other_pair, F64, 0, 0, 2)
 SUM(sum_float_products, F32, 1, 0, 0)
 SUM(sum_float_rows, F32, 1, 1, 0)
+SUM_COLUMNS(sum_columns_of_floats, F32, 0)
+SUM_COLUMNS(sum_columns_of_doubles, F64, 0)
+SUM_COLUMNS(sum_columns_of_products, F32, 1)
 
 typedef void (*Summing)(const Rows *rows, Doubles *sums);
 
@@ -100,6 +116,14 @@ int can_be_added(const Form *f) { return noticed && !is_double_product(f); }
 void sum_rows(const Form *f, const Rows *rows, Doubles *sums) {
     if (f->weighted) (f->one_weight ? sum_float_rows : sum_float_products)(rows, sums);
     else sums_of[f->type][f->skip](rows, sums);
+}
+
+int sum_columns(const Form *f, const Rows *rows, ptrdiff_t groups, Group *g) {
+    if (f->weighted) return sum_columns_of_products(rows, groups, g);
+#if HAS_HALVES
+    if (f->type == F16) return sum_columns_of_halves(rows, groups, g);
+#endif
+    return (f->type == F32 ? sum_columns_of_floats : sum_columns_of_doubles)(rows, groups, g);
 }
 
 static inline Doubles two_sum(Doubles a, Doubles b, Doubles *error) {

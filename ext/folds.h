@@ -60,6 +60,7 @@ typedef struct {
 #define follow_windows JOIN(follow_windows, PARLINALG_ISA)
 #define trusted JOIN(trusted, PARLINALG_ISA)
 #define can_be_added JOIN(can_be_added, PARLINALG_ISA)
+#define sum_columns JOIN(sum_columns, PARLINALG_ISA)
 #define sum_rows JOIN(sum_rows, PARLINALG_ISA)
 #define sum_with_errors JOIN(sum_with_errors, PARLINALG_ISA)
 #define add_tallies JOIN(add_tallies, PARLINALG_ISA)
@@ -139,6 +140,8 @@ int can_be_added(const Form *f);
 /* The sums of the lanes of rows, of their upper and of their lower halves: exact if they are finite and no flag says
    otherwise. */
 void sum_rows(const Form *f, const Rows *rows, Doubles *sums);
+/* The same of neighbouring columns, to what is pending of so many groups; whether all are finite. */
+int sum_columns(const Form *f, const Rows *rows, ptrdiff_t groups, Group *g);
 /* The same of what is pending. */
 void total_of_pending(const Group *g, Doubles *total);
 /* The same of the lanes of one or two tallies: total[t] are the two sums of tally t. */

@@ -10,7 +10,7 @@ enum {
     MANY = 48,        /* elements that lie apart, of which it is not worth to convert them */
     SHORT_RUN = 1024, /* elements of a run */
     AT_ONCE = 32,     /* short runs, of which the flags are read once */
-    AHEAD = 4096,     /* bytes of a run: how far before its use memory is asked for */
+    AHEAD = 8192,     /* bytes of a run: how far before its use memory is asked for */
 };
 
 /* The room of strips. */
@@ -76,18 +76,49 @@ static Rows rows_of(const Form *f, ptrdiff_t n, const char *v, const char *w, En
     return rows;
 }
 
+static void pass(Rows *rows, ptrdiff_t count) {
+    rows->data += count * rows->stride;
+    if (rows->weights) rows->weights += count * rows->weight_stride;
+}
+
+/* Whole blocks, no more than can be pending. */
+static int add_blocks_plainly(const Form *f, Group *g, ptrdiff_t blocks, Rows rows) {
+    Words wrong = {0};
+    if (g->plain_patience || !can_be_added(f)) return 0;
+    clear_flags();
+    for (ptrdiff_t i = 0; i < blocks; i++, pass(&rows, BLOCK)) {
+        Doubles *const sums = g->pending[g->pendings + i];
+        sum_rows(f, &rows, sums);
+        wrong |= (Words)(sums[0] - sums[0] != 0.0);
+    }
+    return !has_rounded() && !any(wrong);
+}
+
+static void add_blocks(const Form *f, Group *g, ptrdiff_t blocks, Rows rows) {
+    if (add_blocks_plainly(f, g, blocks, rows)) {
+        g->pendings += (int)blocks;
+        if (g->pendings == PENDING) settle(g);
+    } else {
+        for (ptrdiff_t i = 0; i < blocks; i++, pass(&rows, BLOCK)) add_rows(f, g, &rows);
+    }
+}
+
 /* Those that lie apart have no weights. */
 static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int skip, const char *w) {
     Form f = t->form;
     f.skip = skip;
     Ends ends;
-    for (ptrdiff_t k; n; n -= k) {
-        k = min_of(n, BLOCK * LANES);
-        const Rows rows = rows_of(&f, k, v, w, &ends);
-        add_rows(&f, g, &rows);
-        v += rows.count * rows.stride;
-        w += f.weighted ? rows.count * rows.weight_stride : 0;
+    Rows rows = rows_of(&f, n, v, w, &ends);
+    Rows block = rows;
+    block.last = block.last_weights = NULL;
+    block.count = BLOCK;
+    for (ptrdiff_t blocks; rows.count > BLOCK; rows.count -= blocks * BLOCK, pass(&block, blocks * BLOCK)) {
+        blocks = min_of((rows.count - 1) / BLOCK, PENDING - g->pendings);
+        add_blocks(&f, g, blocks, block);
     }
+    rows.data = block.data;
+    rows.weights = block.weights;
+    if (n) add_rows(&f, g, &rows);
 }
 
 static void add_run(Task *t, Group *g, const char *data, const char *weights) {
@@ -136,16 +167,12 @@ static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
 /* ---- strips ---- */
 
 /* All groups at once, since to read the flags takes as long as to add some vectors. */
-static int add_columns_plainly(Task *t, ptrdiff_t groups, Rows rows, Group *g) {
-    Words wrong = {0};
-    clear_flags();
-    for (ptrdiff_t i = 0; i < groups; i++, rows.data += LANES * t->size) {
+static int add_columns_plainly(const Form *f, ptrdiff_t groups, const Rows *rows, Group *g) {
+    if (!can_be_added(f)) return 0;
+    for (ptrdiff_t i = 0; i < groups; i++)
         if (g[i].plain_patience) return 0;
-        Doubles *const sums = g[i].pending[g[i].pendings];
-        sum_rows(&t->form, &rows, sums);
-        wrong |= (Words)(sums[0] - sums[0] != 0.0);
-    }
-    if (has_rounded() || any(wrong)) return 0;
+    clear_flags();
+    if (!sum_columns(f, rows, groups, g) || has_rounded()) return 0;
     for (ptrdiff_t i = 0; i < groups; i++)
         if (++g[i].pendings == PENDING) settle(&g[i]);
     return 1;
@@ -156,7 +183,7 @@ static void add_columns(Task *t, ptrdiff_t columns, const char *data, ptrdiff_t 
                         ptrdiff_t count, ptrdiff_t ahead, Group *g) {
     const ptrdiff_t weight = t->form.weighted ? t->a.weight[t->rows] : 0;
     Rows rows = {data, weights, stride, weight, count, ahead, NULL, NULL};
-    if (can_be_added(&t->form) && add_columns_plainly(t, columns / LANES, rows, g)) return;
+    if (add_columns_plainly(&t->form, columns / LANES, &rows, g)) return;
     for (ptrdiff_t j = 0; j < columns; j += LANES, g++, rows.data += LANES * t->size) {
         if (!g->folds && !g->hopeless && g > t->strips->group && g[-1].folds) follow_windows(&t->form, g, g - 1);
         add_rows(&t->form, g, &rows);

@@ -25,6 +25,7 @@ KERNELS = [
     "folds",
     "groups",
     "half_rows",
+    "strips",
     "sums",
     "integers",
     "table",

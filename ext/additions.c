@@ -11,13 +11,6 @@ enum { APART = 4 };   /* chains of additions, each of which waits for the one be
 
 int noticed = HAS_FLAGS;
 
-/* The compiler must not add before the flags are cleared, nor after they are read. */
-#if defined(__aarch64__)
-#define FIX(a, b) __asm__ volatile("" : "+w"(a), "+w"(b))
-#else
-#define FIX(a, b) __asm__ volatile("" : "+x"(a), "+x"(b))
-#endif
-
 /* Of a float64 two halves are added, since the sum of some numbers of 27 bits is exact, and of 53 bits it is not. */
 INLINE int is_halved(const Form form) { return form.type == F64 || form.weighted; }
 
@@ -70,17 +63,18 @@ INLINE void sum(const Form form, const Rows *rows, const int apart, Doubles *sum
     static __attribute__((noinline)) void name(const Rows *rows, Doubles *sums) { \
         sum((Form){type, weighted, one_weight, skip}, rows, 0, sums);             \
     }
-#define SUM_COLUMNS(name, type, weighted)                                                             \
-    static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t groups, Group *g) {         \
-        const Form form = {type, weighted, 1, 0};                                                     \
-        Rows r = *rows;                                                                               \
-        Words wrong = {0};                                                                            \
-        for (ptrdiff_t i = 0; i < groups; i++, r.data += LANES * (ptrdiff_t)size_of(type)) {          \
-            Doubles *const sums = g[i].pending[g[i].pendings];                                        \
-            sum(form, &r, 1, sums);                                                                   \
-            wrong |= (Words)(sums[0] - sums[0] != 0.0);                                               \
-        }                                                                                             \
-        return !any(wrong);                                                                           \
+#define SUM_COLUMNS(name, type, weighted)                                                        \
+    static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t columns, Group *g) {   \
+        const Form form = {type, weighted, 1, 0};                                                \
+        Rows own = *rows;                                                                        \
+        Words wrong = {0};                                                                       \
+        for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {                                    \
+            Doubles *const sums = g->pending[g->pendings];                                       \
+            own.data = rows->data + min_of(j, columns - LANES) * (ptrdiff_t)size_of(type);       \
+            sum(form, &own, 1, sums);                                                            \
+            wrong |= (Words)(sums[0] - sums[0] != 0.0);                                          \
+        }                                                                                        \
+        return !any(wrong);                                                                      \
     }
 
 #if HAS_HALVES
@@ -118,12 +112,12 @@ void sum_rows(const Form *f, const Rows *rows, Doubles *sums) {
     else sums_of[f->type][f->skip](rows, sums);
 }
 
-int sum_columns(const Form *f, const Rows *rows, ptrdiff_t groups, Group *g) {
-    if (f->weighted) return sum_columns_of_products(rows, groups, g);
+int sum_columns(const Form *f, const Rows *rows, ptrdiff_t columns, Group *g) {
+    if (f->weighted) return sum_columns_of_products(rows, columns, g);
 #if HAS_HALVES
-    if (f->type == F16) return sum_columns_of_halves(rows, groups, g);
+    if (f->type == F16) return sum_columns_of_halves(rows, columns, g);
 #endif
-    return (f->type == F32 ? sum_columns_of_floats : sum_columns_of_doubles)(rows, groups, g);
+    return (f->type == F32 ? sum_columns_of_floats : sum_columns_of_doubles)(rows, columns, g);
 }
 
 static inline Doubles two_sum(Doubles a, Doubles b, Doubles *error) {
@@ -143,18 +137,6 @@ int sum_with_errors(const Form *f, const Rows *rows, Doubles *sums) {
     sums[0] = sum;
     sums[1] = errors;
     return !any(wrong) && is_finite(sum);
-}
-
-void total_of_pending(const Group *g, Doubles *total) {
-    Doubles upper = g->pending[0][0], lower = g->pending[0][1];
-    FIX(upper, lower);
-    for (int i = 1; i < g->pendings; i++) {
-        upper += g->pending[i][0];
-        lower += g->pending[i][1];
-    }
-    FIX(upper, lower);
-    total[0] = upper;
-    total[1] = lower;
 }
 
 /* The sums of even and of odd lanes. */
@@ -192,11 +174,6 @@ int round_parts(double upper, double lower, int dtype, void *out) {
     const Parts p = parts_of(total);
     return lower == 0 && !p.special &&
            !round_integer(p.sign ? -(__int128)p.significand : p.significand, p.exponent - 1075, dtype, out);
-}
-
-int round_lanes_of_parts(const Doubles *sums, int dtype, void *out) {
-    if (dtype != F64 && any((Words)(sums[1] != 0.0))) return 0;
-    return write_lanes(sums[0] + sums[1], dtype, out);
 }
 
 /* The test: sums that are exact, and one that is not. */

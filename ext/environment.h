@@ -15,11 +15,17 @@ static inline Environment enter_exactness(void) {
 }
 static inline void leave_exactness(Environment saved) { _mm_setcsr(saved); }
 enum { HAS_FLAGS = 1, ALL_FLAGS = 0x3f, FLAG_OF_SUBNORMALS = 2 };
-static inline void clear_flags(void) {
-    const unsigned now = _mm_getcsr();
-    if (now & ALL_FLAGS) _mm_setcsr(now & ~(unsigned)ALL_FLAGS);   /* which takes longer */
+/* By volatile statements, which stay in order: the compiler may read flags early by _mm_getcsr. */
+static inline unsigned control_and_flags(void) {
+    unsigned now;
+    __asm__ volatile("stmxcsr %0" : "=m"(now) : : "memory");
+    return now;
 }
-static inline int has_rounded(void) { return (_mm_getcsr() & (ALL_FLAGS - FLAG_OF_SUBNORMALS)) != 0; }
+static inline void clear_flags(void) {
+    const unsigned now = control_and_flags(), cleared = now & ~(unsigned)ALL_FLAGS;
+    if (now != cleared) __asm__ volatile("ldmxcsr %0" : : "m"(cleared) : "memory");   /* which takes longer */
+}
+static inline int has_rounded(void) { return (control_and_flags() & (ALL_FLAGS - FLAG_OF_SUBNORMALS)) != 0; }
 #elif defined(__aarch64__)
 typedef uint64_t Environment;
 static inline Environment enter_exactness(void) {
@@ -30,10 +36,10 @@ static inline Environment enter_exactness(void) {
 }
 static inline void leave_exactness(Environment saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
 enum { HAS_FLAGS = 1 };
-static inline void clear_flags(void) { __asm__ volatile("msr fpsr, %0" : : "r"((uint64_t)0)); }
+static inline void clear_flags(void) { __asm__ volatile("msr fpsr, %0" : : "r"((uint64_t)0) : "memory"); }
 static inline int has_rounded(void) {
     uint64_t flags;
-    __asm__ volatile("mrs %0, fpsr" : "=r"(flags));
+    __asm__ volatile("mrs %0, fpsr" : "=r"(flags) : : "memory");
     return (flags & 0x1f) != 0;
 }
 #else

@@ -84,7 +84,7 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
         for (int k = 0; k < folds; k++) sums[k] += (Words)S[0][k] - (Words)M[k] + ((Words)S[1][k] - (Words)M[k]);
     }
     if (any((f.over >> 52) | f.rest << 1) || (any(f.zero) && underflows(&form, rows))) return 0;
-    for (int k = 0; k < folds; k++) g->sums[k] += sums[k];
+    for (int k = 0; k < folds; k++) g->sums[k] = g->chains ? g->sums[k] + sums[k] : sums[k];
     return 1;
 }
 

@@ -39,20 +39,20 @@ typedef struct {
     int pendings;
     int plain_patience;   /* blocks before plain additions are tried again */
     Doubles M[MOST_FOLDS];
-    Words sums[MOST_FOLDS];
+    Words sums[MOST_FOLDS];   /* nothing if there are no chains in them */
     int E[LANES];         /* of each tally: window exponents */
     int folds;            /* 0: no window has been chosen yet */
     ptrdiff_t chains;     /* in the sums; MOST_CHAINS at most */
     int patience;         /* blocks before fewer folds are tried again, or, of a hopeless group, any */
     int hopeless;         /* values spread too far for folds */
-    int spilled;          /* whether the tallies hold anything */
-    int tallies;
+    int spilled;          /* whether the tallies are in use, which are empty at first */
+    int tallies, bias;
     Tally *tally;
+    Digits *digits;
 } Group;
 
 #define fold_rows JOIN(fold_rows, PARLINALG_ISA)
 #define begin_group JOIN(begin_group, PARLINALG_ISA)
-#define clear_group JOIN(clear_group, PARLINALG_ISA)
 #define add_rows JOIN(add_rows, PARLINALG_ISA)
 #define flush_group JOIN(flush_group, PARLINALG_ISA)
 #define round_tally JOIN(round_tally, PARLINALG_ISA)
@@ -65,9 +65,7 @@ typedef struct {
 #define sum_with_errors JOIN(sum_with_errors, PARLINALG_ISA)
 #define add_tallies JOIN(add_tallies, PARLINALG_ISA)
 #define settle JOIN(settle, PARLINALG_ISA)
-#define total_of_pending JOIN(total_of_pending, PARLINALG_ISA)
 #define round_parts JOIN(round_parts, PARLINALG_ISA)
-#define round_lanes_of_parts JOIN(round_lanes_of_parts, PARLINALG_ISA)
 #define noticed JOIN(noticed, PARLINALG_ISA)
 #define notices JOIN(notices, PARLINALG_ISA)
 #define check_folds JOIN(check_folds, PARLINALG_ISA)
@@ -118,11 +116,15 @@ static inline int write_lanes(Doubles sums, int dtype, void *out) {
 /* Adds the rows, not of float16 and without gaps, to the sums of a group that has windows, and returns 1, if they fit into these; otherwise 0. */
 int fold_rows(const Form *form, const Rows *rows, Group *g);
 
-void begin_group(Group *g, int tallies, Tally *tally);
+/* With room for the tallies, and digits of this bias. */
+void begin_group(Group *g, int tallies, Tally *tally, Digits *digits, int bias);
 /* Begins with the windows of another group, which adds the same kind of numbers. */
 void follow_windows(const Form *form, Group *g, const Group *other);
 /* Forgets sums and tallies, but not the windows. */
-void clear_group(Group *g);
+static inline void clear_group(Group *g) {
+    g->chains = 0;
+    g->pendings = g->spilled = 0;
+}
 /* Adds rows, BLOCK at most: plainly, by folds or one element after the other. */
 void add_rows(const Form *form, Group *g, const Rows *rows);
 /* Folds what is pending. */
@@ -140,10 +142,21 @@ int can_be_added(const Form *f);
 /* The sums of the lanes of rows, of their upper and of their lower halves: exact if they are finite and no flag says
    otherwise. */
 void sum_rows(const Form *f, const Rows *rows, Doubles *sums);
-/* The same of neighbouring columns, to what is pending of so many groups; whether all are finite. */
-int sum_columns(const Form *f, const Rows *rows, ptrdiff_t groups, Group *g);
+/* The same of neighbouring columns, of which LANES belong to a group, to what is pending of it; whether all are finite.
+   The last group has the last LANES columns. */
+int sum_columns(const Form *f, const Rows *rows, ptrdiff_t columns, Group *g);
 /* The same of what is pending. */
-void total_of_pending(const Group *g, Doubles *total);
+static inline void total_of_pending(const Group *g, Doubles *total) {
+    Doubles upper = g->pending[0][0], lower = g->pending[0][1];
+    FIX(upper, lower);
+    for (int i = 1; i < g->pendings; i++) {
+        upper += g->pending[i][0];
+        lower += g->pending[i][1];
+    }
+    FIX(upper, lower);
+    total[0] = upper;
+    total[1] = lower;
+}
 /* The same of the lanes of one or two tallies: total[t] are the two sums of tally t. */
 void add_tallies(const Doubles *sums, int tallies, double (*total)[2]);
 /* Sums of few rows, which have no weights, and of the errors of their additions (Ogita, Rump, Oishi 2005, Accurate sum
@@ -152,7 +165,10 @@ int sum_with_errors(const Form *f, const Rows *rows, Doubles *sums);
 /* Rounds the sum of two parts once; 0 where it must be done in another way. */
 int round_parts(double upper, double lower, int dtype, void *out);
 /* The same of all lanes, as write_lanes does. */
-int round_lanes_of_parts(const Doubles *sums, int dtype, void *out);
+static inline int round_lanes_of_parts(const Doubles *sums, int dtype, void *out) {
+    if (dtype != F64 && any((Words)(sums[1] != 0.0))) return 0;
+    return write_lanes(sums[0] + sums[1], dtype, out);
+}
 int notices(void);
 /* Kernels.check */
 int check_folds(void);

@@ -21,8 +21,13 @@ static double element(int type, const char *p, int lane) {
     return value;
 }
 
-static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
+static void use_tallies(Group *g) {
+    for (int t = 0; !g->spilled && t < g->tallies; t++) g->tally[t] = (Tally){.digit = g->digits[t], .bias = g->bias};
     g->spilled = 1;
+}
+
+static void add_one_by_one(const Form *f, Group *g, const Rows *rows) {
+    use_tallies(g);
     for (int t = 0; t < g->tallies; t++) {
         Tally *tally = &g->tally[t];
         int64_t *const digit = tally->digit;
@@ -56,7 +61,7 @@ static int exponent_of(const Group *g, int t, int k) { return g->E[t] - 46 - SPA
 
 static void flush_folds(Group *g) {
     if (!g->chains) return;
-    g->spilled = 1;
+    use_tallies(g);
     for (int k = 0; k < g->folds; k++) {
         for (int t = 0; t < g->tallies; t++) {
             Tally *tally = &g->tally[t];
@@ -69,17 +74,17 @@ static void flush_folds(Group *g) {
                     if (g->sums[k][j]) deposit_signed(tally, (int64_t)g->sums[k][j], position);
             }
         }
-        g->sums[k] = (Words){0};
     }
     g->chains = 0;
 }
 
-void begin_group(Group *g, int tallies, Tally *tally) {
-    memset(g->sums, 0, sizeof g->sums);
+void begin_group(Group *g, int tallies, Tally *tally, Digits *digits, int bias) {
     g->chains = g->folds = g->patience = g->hopeless = g->spilled = 0;
     g->pendings = g->plain_patience = 0;
     g->tallies = tallies;
+    g->bias = bias;
     g->tally = tally;
+    g->digits = digits;
 }
 
 /* Of a normal float64. */
@@ -236,13 +241,7 @@ void add_rows(const Form *f, Group *g, const Rows *rows) {
 void flush_group(Group *g) {
     settle(g);
     flush_folds(g);
-}
-
-void clear_group(Group *g) {
-    for (int k = 0; k < g->folds; k++) g->sums[k] = (Words){0};
-    g->chains = 0;
-    for (int t = 0; g->spilled && t < g->tallies; t++) clear_tally(&g->tally[t]);
-    g->spilled = g->pendings = 0;
+    use_tallies(g);
 }
 
 /* high * 2^(exponent + SPACING) + low * 2^exponent, by one addition of two float64 where both are such numbers. */
@@ -289,7 +288,7 @@ static int round_part(const Doubles *sums, int tallies, int t, int dtype, void *
 /* Whether the value is in the sums alone, and there in so few that it can be rounded at once. */
 static int is_short(const Group *g) {
     const ptrdiff_t chains = g->chains * (LANES / g->tallies);
-    return !g->spilled && g->folds && g->folds <= 3 && chains <= MOST_CHAINS / 4;
+    return !g->spilled && g->chains && g->folds <= 3 && chains <= MOST_CHAINS / 4;
 }
 
 /* 2^exponent_of(g, t, k) of each lane, where M is 1.5 * 2^52 times that; below 2^-1022 it is wrong. */
@@ -304,7 +303,7 @@ int round_lanes(Group *g, int dtype, void *out) {
     Doubles plain[2];
     if (is_pending(g) && add_pending(g, plain) && round_lanes_of_parts(plain, dtype, out)) return 1;
     settle(g);
-    if (g->spilled || (g->folds == 2 ? dtype != F64 : g->folds != 1)) return 0;
+    if (g->spilled || !g->chains || (g->folds == 2 ? dtype != F64 : g->folds != 1)) return 0;
     const Words first = g->sums[0], second = g->folds == 2 ? g->sums[1] : (Words){0};
     const Words small = ((Words)g->M[g->folds - 1] >> 52) - 54;   /* its first bit, where units are not normal numbers */
     if (any((first + most) >> 54 | (second + most) >> 54 | small >> 63)) return 0;
@@ -342,8 +341,8 @@ static double next_number(uint64_t *state) {
 /* Whether what was added to g is the sum of these rows. */
 static int is_sum_of(Group *g, const Form *f, const Rows *rows) {
     const int count = (f->weighted ? PRODUCT_STATE : SUM_STATE) - 3;
-    int64_t digits[PRODUCT_STATE];
-    Tally right = {.digit = digits, .bias = g->tally->bias}, *sum = g->tally;
+    Digits digits;
+    Tally right = {.digit = digits, .bias = g->bias}, *sum = g->tally;
     flush_group(g);
     g->tally = &right;
     add_one_by_one(f, g, rows);
@@ -356,10 +355,10 @@ static int is_sum_of(Group *g, const Form *f, const Rows *rows) {
 }
 
 static int folds_agree(const Form *f, int folds, const Rows *rows) {
-    int64_t digits[PRODUCT_STATE];
-    Tally tally = {.digit = digits, .bias = f->weighted ? PRODUCT_BIAS : SUM_BIAS};
+    Digits digits;
+    Tally tally;
     Group g;
-    begin_group(&g, 1, &tally);
+    begin_group(&g, 1, &tally, &digits, f->weighted ? PRODUCT_BIAS : SUM_BIAS);
     return choose_windows(f, &g, rows, folds) && try_fold(f, &g, rows) && is_sum_of(&g, f, rows);
 }
 

@@ -1,44 +1,15 @@
 /* Exact sums over some axes of an array (docs: exact sums). */
 #include "axes.h"
 #include "environment.h"
-#include "folds.h"
+#include "task.h"
 
 enum {
     RUN = 1024,       /* elements converted at a time */
-    STRIP = 256,      /* neighbouring sums worked on at a time */
-    STRIP_ROWS = 32,
     MANY = 48,        /* elements that lie apart, of which it is not worth to convert them */
     SHORT_RUN = 1024, /* elements of a run */
     AT_ONCE = 32,     /* short runs, of which the flags are read once */
     AHEAD = 8192,     /* bytes of a run: how far before its use memory is asked for */
 };
-
-/* The room of strips. */
-typedef struct {
-    _Alignas(64) Group group[STRIP / LANES];
-    _Alignas(64) char tile[STRIP_ROWS * STRIP * sizeof(double)];   /* converted rows */
-    Tally tally[STRIP];
-    int64_t digits[STRIP][PRODUCT_STATE];
-} Strips;
-_Static_assert(sizeof(Strips) <= ROOM_BYTES, "a strip needs more room");
-
-/* How the axes are walked: over the kept ones, inside those over the summed ones, innermost over the elements of one
-   sum (a run), or over rows of neighbouring sums (a strip). */
-typedef struct {
-    Addends a;
-    Form form;
-    int dtype, flags;       /* of the results */
-    Strips *strips;
-    int kept[MAX_DIMS], kepts;
-    int summed[MAX_DIMS], summeds;
-    int inner;              /* axis of the run, or of the strip */
-    int rows;               /* axis of a strip's rows */
-    int ready;              /* elements need no conversion: runs and strips of them are read where they lie */
-    int every_other;        /* nor do every other ones, or every other pairs, of runs */
-    ptrdiff_t size;         /* of an element, converted */
-    int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
-    ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
-} Task;
 
 /* ---- results ---- */
 
@@ -48,7 +19,7 @@ static void add_to_state(Tally *t, int64_t *state) {
     for (int k = 0; k < 3; k++) state[digits_of(t) + k] += t->specials[k];
 }
 
-static void deliver(Task *task, Group *g, int t, char *result) {
+void deliver(Task *task, Group *g, int t, char *result) {
     if (task->dtype != STATES) {
         task->flags |= round_tally(g, t, task->dtype, result);
         return;
@@ -164,60 +135,9 @@ static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
     add_elements(t, g, filled, elements, 0, NULL);
 }
 
-/* ---- strips ---- */
-
-/* All groups at once, since to read the flags takes as long as to add some vectors. */
-static int add_columns_plainly(const Form *f, ptrdiff_t groups, const Rows *rows, Group *g) {
-    if (!can_be_added(f)) return 0;
-    for (ptrdiff_t i = 0; i < groups; i++)
-        if (g[i].plain_patience) return 0;
-    clear_flags();
-    if (!sum_columns(f, rows, groups, g) || has_rounded()) return 0;
-    for (ptrdiff_t i = 0; i < groups; i++)
-        if (++g[i].pendings == PENDING) settle(&g[i]);
-    return 1;
-}
-
-/* Meanwhile the rows that follow `ahead` bytes later are asked for. */
-static void add_columns(Task *t, ptrdiff_t columns, const char *data, ptrdiff_t stride, const char *weights,
-                        ptrdiff_t count, ptrdiff_t ahead, Group *g) {
-    const ptrdiff_t weight = t->form.weighted ? t->a.weight[t->rows] : 0;
-    Rows rows = {data, weights, stride, weight, count, ahead, NULL, NULL};
-    if (add_columns_plainly(&t->form, columns / LANES, &rows, g)) return;
-    for (ptrdiff_t j = 0; j < columns; j += LANES, g++, rows.data += LANES * t->size) {
-        if (!g->folds && !g->hopeless && g > t->strips->group && g[-1].folds) follow_windows(&t->form, g, g - 1);
-        add_rows(&t->form, g, &rows);
-    }
-}
-
-/* Rows of `columns` neighbouring elements, as whole vectors where they do not lie so. */
-static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights, ptrdiff_t count) {
-    const Addends *a = &t->a;
-    const ptrdiff_t stride = a->stride[t->rows], column = a->stride[t->inner], size = t->size;
-    const ptrdiff_t done = t->ready ? columns / LANES * LANES : 0;
-    add_columns(t, done, data, stride, weights, count, count * stride, t->strips->group);
-    if (done == columns) return;
-    const ptrdiff_t left = columns - done, whole = (left + LANES - 1) / LANES * LANES;
-    char *tile = t->strips->tile;
-    for (ptrdiff_t i = 0; i < count; i++, tile += whole * size) {
-        fetch(left, data + i * stride + done * column, column, a->dtype, a->swapped, t->form.type, tile);
-        memset(tile + left * size, 0, (size_t)((whole - left) * size));
-    }
-    add_columns(t, whole, t->strips->tile, whole * size, weights, count, 0, t->strips->group + done / LANES);
-}
-
-static void add_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights) {
-    const Addends *a = &t->a;
-    const ptrdiff_t n = a->shape[t->rows];
-    for (ptrdiff_t i = 0; i < n; i += STRIP_ROWS)
-        add_rows_of_strip(t, columns, data + i * a->stride[t->rows],
-                          t->form.weighted ? weights + i * a->weight[t->rows] : NULL, min_of(STRIP_ROWS, n - i));
-}
-
 /* ---- the walk ---- */
 
-/* Over the summed axes from number k on; columns: of a strip, 0 for a run. */
-static void walk_summed(Task *t, int k, Group *g, ptrdiff_t columns, const char *data, const char *weights) {
+void walk_summed(Task *t, int k, Group *g, ptrdiff_t columns, const char *data, const char *weights) {
     if (k == t->summeds) {
         if (columns) add_strip(t, columns, data, weights);
         else add_run(t, g, data, weights);
@@ -231,69 +151,6 @@ static void walk_summed(Task *t, int k, Group *g, ptrdiff_t columns, const char 
     for (ptrdiff_t i = 0; i < t->a.shape[axis]; i++)
         walk_summed(t, k + 1, g, columns, data + i * t->a.stride[axis],
                     t->form.weighted ? weights + i * t->a.weight[axis] : NULL);
-}
-
-static void begin_strips(Task *t) {
-    Strips *s = t->strips;
-    for (int i = 0; i < STRIP / LANES && i * LANES < t->a.shape[t->inner]; i++) {
-        begin_group(&s->group[i], LANES, &s->tally[i * LANES]);
-        for (int j = i * LANES; j < (i + 1) * LANES; j++)
-            s->tally[j] = (Tally){.digit = s->digits[j], .bias = t->form.weighted ? PRODUCT_BIAS : SUM_BIAS};
-    }
-}
-
-static void store_lanes(const Task *t, const double *rounded, ptrdiff_t n, char *results) {
-    const ptrdiff_t step = t->a.result[t->inner];
-    const size_t size = size_of(t->dtype);
-    if (step == (ptrdiff_t)size) memcpy(results, rounded, (size_t)n * size);
-    else if (size == sizeof(double)) for (int j = 0; j < n; j++) memcpy(results + j * step, rounded + j, sizeof(double));
-    else if (size == sizeof(float)) for (int j = 0; j < n; j++) memcpy(results + j * step, (const float *)rounded + j, sizeof(float));
-    else for (int j = 0; j < n; j++) memcpy(results + j * step, (const uint16_t *)rounded + j, sizeof(uint16_t));
-}
-
-static void deliver_lanes(Task *t, Group *g, ptrdiff_t n, char *results) {
-    double rounded[LANES];
-    if (t->dtype != STATES && round_lanes(g, t->dtype, rounded)) store_lanes(t, rounded, n, results);
-    else for (int j = 0; j < n; j++) deliver(t, g, j, results + j * t->a.result[t->inner]);
-}
-
-/* Of strips of which all is pending, at once. */
-static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
-    const ptrdiff_t groups = (columns + LANES - 1) / LANES, step = LANES * t->a.result[t->inner];
-    const Group *g = t->strips->group;
-    Doubles totals[STRIP / LANES][2];
-    clear_flags();
-    for (ptrdiff_t i = 0; i < groups; i++) {
-        if (!is_pending(&g[i])) return 0;
-        total_of_pending(&g[i], totals[i]);
-    }
-    if (has_rounded()) return 0;
-    double rounded[LANES];
-    for (ptrdiff_t i = 0; i < groups; i++) {
-        if (!round_lanes_of_parts(totals[i], t->dtype, rounded)) return 0;
-        store_lanes(t, rounded, min_of(LANES, columns - i * LANES), results + i * step);
-    }
-    return 1;
-}
-
-static void deliver_strip(Task *t, ptrdiff_t columns, char *results) {
-    const ptrdiff_t step = t->a.result[t->inner];
-    Group *g = t->strips->group;
-    const int done = t->dtype != STATES && deliver_plainly(t, columns, results);
-    for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {
-        if (!done) deliver_lanes(t, g, min_of(LANES, columns - j), results + j * step);
-        clear_group(g);
-    }
-}
-
-static void sum_strips(Task *t, const char *data, const char *weights, char *results) {
-    const Addends *a = &t->a;
-    const ptrdiff_t n = a->shape[t->inner];
-    for (ptrdiff_t i = 0; i < n; i += STRIP) {
-        const ptrdiff_t columns = min_of(STRIP, n - i);
-        walk_summed(t, 0, NULL, columns, data + i * a->stride[t->inner], weights);
-        deliver_strip(t, columns, results + i * a->result[t->inner]);
-    }
 }
 
 static void sum_run(Task *t, Group *g, const char *data, const char *weights, char *results) {
@@ -422,11 +279,10 @@ static void sum_floats(Task *t, char *results) {
         walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
         return;
     }
-    int64_t digits[2][PRODUCT_STATE];
-    const int bias = t->form.weighted ? PRODUCT_BIAS : SUM_BIAS;
-    Tally tally[2] = {{.digit = digits[0], .bias = bias}, {.digit = digits[1], .bias = bias}};
+    Digits digits[2];
+    Tally tally[2];
     Group g;
-    begin_group(&g, t->pair_result ? 2 : 1, tally);
+    begin_group(&g, t->pair_result ? 2 : 1, tally, digits, bias_of(t));
     walk_kept(t, 0, &g, t->a.data, t->a.weights, results);
 }
 

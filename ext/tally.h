@@ -14,12 +14,9 @@ typedef struct {
     int64_t specials[3];   /* how many NaN, +inf, -inf */
 } Tally;
 
-enum { MOST_DEPOSITS = 1 << 30 };
+typedef int64_t Digits[PRODUCT_STATE];
 
-static inline void clear_tally(Tally *t) {
-    t->lo = t->hi = t->deposits = 0;
-    t->specials[0] = t->specials[1] = t->specials[2] = 0;
-}
+enum { MOST_DEPOSITS = 1 << 30 };
 
 /* Makes the digits lo .. hi - 1 usable. */
 static inline void reach(Tally *t, int lo, int hi) {

@@ -18,6 +18,13 @@ typedef uint64_t Words __attribute__((vector_size(VECTOR_BYTES)));
 typedef double UnalignedDoubles __attribute__((vector_size(VECTOR_BYTES), aligned(4)));
 typedef float Floats __attribute__((vector_size(VECTOR_BYTES / 2), aligned(4)));
 
+/* The compiler must not compute these before the flags are cleared, nor after they are read. */
+#if defined(__aarch64__)
+#define FIX(a, b) __asm__ volatile("" : "+w"(a), "+w"(b))
+#else
+#define FIX(a, b) __asm__ volatile("" : "+x"(a), "+x"(b))
+#endif
+
 /* In one step: GCC 12 takes halves apart. */
 static inline Doubles doubles_of(Floats v) {
 #if defined(__AVX512F__)

@@ -1,0 +1,54 @@
+/* What a sum over some axes is about. */
+#ifndef PARLINALG_TASK_H
+#define PARLINALG_TASK_H
+
+#include "folds.h"
+
+enum { STRIP = 256, STRIP_ROWS = 32 };   /* neighbouring sums worked on at a time */
+
+/* The room of strips. */
+typedef struct {
+    _Alignas(64) Group group[STRIP / LANES];
+    _Alignas(64) char tile[STRIP_ROWS * STRIP * sizeof(double)];   /* converted rows */
+    Tally tally[STRIP];
+    Digits digits[STRIP];
+} Strips;
+_Static_assert(sizeof(Strips) <= ROOM_BYTES, "a strip needs more room");
+
+/* How the axes are walked: over the kept ones, inside those over the summed ones, innermost over the elements of one
+   sum (a run), or over rows of neighbouring sums (a strip). */
+typedef struct {
+    Addends a;
+    Form form;
+    int dtype, flags;       /* of the results */
+    Strips *strips;
+    int kept[MAX_DIMS], kepts;
+    int summed[MAX_DIMS], summeds;
+    int inner;              /* axis of the run, or of the strip */
+    int rows;               /* axis of a strip's rows */
+    int ready;              /* elements need no conversion: runs and strips of them are read where they lie */
+    int every_other;        /* nor do every other ones, or every other pairs, of runs */
+    ptrdiff_t size;         /* of an element, converted */
+    int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
+    ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
+} Task;
+
+#define deliver JOIN(deliver, PARLINALG_ISA)
+#define walk_summed JOIN(walk_summed, PARLINALG_ISA)
+#define begin_strips JOIN(begin_strips, PARLINALG_ISA)
+#define add_strip JOIN(add_strip, PARLINALG_ISA)
+#define sum_strips JOIN(sum_strips, PARLINALG_ISA)
+
+static inline int bias_of(const Task *t) { return t->form.weighted ? PRODUCT_BIAS : SUM_BIAS; }
+
+/* Writes the sum in tally t, or adds its state to the result. */
+void deliver(Task *task, Group *g, int t, char *result);
+/* Over the summed axes from number k on; columns: of a strip, 0 for a run. */
+void walk_summed(Task *t, int k, Group *g, ptrdiff_t columns, const char *data, const char *weights);
+void begin_strips(Task *t);
+/* Adds the rows of a strip of so many columns. */
+void add_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights);
+/* Along the axis of strips. */
+void sum_strips(Task *t, const char *data, const char *weights, char *results);
+
+#endif

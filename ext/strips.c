@@ -35,11 +35,12 @@ static void add_columns(Task *t, ptrdiff_t columns, const Rows *rows) {
     }
 }
 
-/* Columns that do not lie so are copied. Meanwhile the rows that follow are asked for. */
-static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights, ptrdiff_t count) {
+/* Columns that do not lie so are copied. Meanwhile what comes next is asked for: rows, or columns after the last ones. */
+static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights, ptrdiff_t count,
+                              int is_last) {
     const Addends *a = &t->a;
-    const ptrdiff_t stride = a->stride[t->rows], size = t->size;
-    Rows rows = {data, weights, stride, t->form.weighted ? a->weight[t->rows] : 0, count, count * stride, NULL, NULL};
+    const ptrdiff_t stride = a->stride[t->rows], size = t->size, ahead = is_last ? columns * size : count * stride;
+    Rows rows = {data, weights, stride, t->form.weighted ? a->weight[t->rows] : 0, count, ahead, NULL, NULL};
     if (!overlaps(t, columns)) {
         const ptrdiff_t whole = groups_of(columns) * LANES;
         char *tile = t->strips->tile;
@@ -60,7 +61,7 @@ void add_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights
     const ptrdiff_t n = a->shape[t->rows];
     for (ptrdiff_t i = 0; i < n; i += STRIP_ROWS)
         add_rows_of_strip(t, columns, data + i * a->stride[t->rows],
-                          t->form.weighted ? weights + i * a->weight[t->rows] : NULL, min_of(STRIP_ROWS, n - i));
+                          t->form.weighted ? weights + i * a->weight[t->rows] : NULL, min_of(STRIP_ROWS, n - i), n - i <= STRIP_ROWS);
 }
 
 /* ---- results ---- */
@@ -73,11 +74,18 @@ static Lanes lanes_of(const Task *t, ptrdiff_t columns, ptrdiff_t i) {
     return (Lanes){first, (int)(begin - first), (int)min_of(LANES, columns - first)};
 }
 
+static inline void scatter(const char *rounded, const size_t size, Lanes lanes, char *results, ptrdiff_t step) {
+    for (int j = lanes.from; j < lanes.to; j++) memcpy(results + j * step, rounded + (size_t)j * size, size);
+}
+
 static void store_lanes(const Task *t, const double *rounded, Lanes lanes, char *results) {
     const ptrdiff_t step = t->a.result[t->inner];
-    const size_t size = size_of(t->dtype);
     results += lanes.first * step;
-    for (int j = lanes.from; j < lanes.to; j++) memcpy(results + j * step, (const char *)rounded + (size_t)j * size, size);
+    switch (t->dtype) {
+    case F64: scatter((const char *)rounded, 8, lanes, results, step); break;
+    case F32: scatter((const char *)rounded, 4, lanes, results, step); break;
+    default: scatter((const char *)rounded, 2, lanes, results, step);
+    }
 }
 
 /* Of strips of which all is pending, at once. */

@@ -53,7 +53,7 @@ INLINE void sum(const Form form, const Rows *rows, const int apart, Doubles *sum
     for (; left > 0; left--, v += stride, w += weight_stride) add_row(form, v, w, &u0, &l0, one);
     if (rows->last) add_row(form, rows->last, rows->last_weights, &u1, &l1, one);
     u0 = (u0 + u1) + (u2 + u3);
-    l0 = (l0 + l1) + (l2 + l3);
+    if (is_halved(form)) l0 = (l0 + l1) + (l2 + l3);
     FIX(u0, l0);
     sums[0] = u0;
     sums[1] = l0;
@@ -70,7 +70,7 @@ INLINE void sum(const Form form, const Rows *rows, const int apart, Doubles *sum
         Words wrong = {0};                                                                       \
         for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {                                    \
             Doubles *const sums = g->pending[g->pendings];                                       \
-            own.data = rows->data + min_of(j, columns - LANES) * (ptrdiff_t)size_of(type);       \
+            own.data = rows->data + min_of(j, columns - LANES) * bytes_of(type);                  \
             sum(form, &own, 1, sums);                                                            \
             wrong |= (Words)(sums[0] - sums[0] != 0.0);                                          \
         }                                                                                        \

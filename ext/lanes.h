@@ -53,6 +53,7 @@
 #endif
 typedef uint32_t LaneNumbers_4 __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint64_t LaneNumbers_8 __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint32_t LaneNumbers_floats __attribute__((vector_size(VECTOR_BYTES / 2)));
 #ifndef PICK   /* GCC before 12 */
 #define PICK(size, a, b, ...) __builtin_shuffle(a, b, (JOIN(LaneNumbers, size)){__VA_ARGS__})
 #endif
@@ -71,6 +72,8 @@ typedef uint64_t LaneNumbers_8 __attribute__((vector_size(VECTOR_BYTES)));
 #define PICK_ODDS(size, a, b) PICK(size, a, b, JOIN(LANES_OF, size)(LOW_ODDS), JOIN(LANES_OF, size)(HIGH_ODDS))
 /* Of b, which begins with the last lane of a, the odd ones: together every other one of both. */
 #define PICK_OVERLAPPING(size, a, b) PICK(size, a, b, JOIN(LANES_OF, size)(LOW_EVENS), JOIN(LANES_OF, size)(HIGH_ODDS))
+/* The same of floats in half a vector. */
+#define PICK_FLOATS(a, b) PICK(floats, a, b, LANES_OF_8(LOW_EVENS), LANES_OF_8(HIGH_ODDS))
 /* Of b, which begins with the last two lanes of a, every other pair of neighbours, as of a. */
 #define PICK_PAIRS(a, b) PICK(8, a, b, LANES_OF_8(LOW_PAIRS), LANES_OF_8(HIGH_PAIRS))
 

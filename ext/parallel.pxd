@@ -120,9 +120,11 @@ cdef inline void describe(Addends *addends, cnp.ndarray a, int loop) noexcept:
         addends.weight[axis] = addends.result[axis] = 0
 
 
-cdef inline int loop_of(int dtype) noexcept:
-    """What elements of a sum are widened to before they are added."""
-    return U64 if dtype < F16 else F64 if dtype in (F64, C128) else F32
+cdef inline int loop_of(int dtype, int result=U64) noexcept:
+    """What elements of a sum are cast to before they are added: integers to these floats, if the result is one."""
+    if dtype < F16:
+        return result if result in (F32, F64) else U64
+    return F64 if dtype in (F64, C128) else F32
 
 
 cdef inline bint is_dense(cnp.ndarray a) noexcept:

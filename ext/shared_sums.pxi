@@ -133,7 +133,7 @@ def sum_of_all(cnp.ndarray a not None, int workers, cnp.ndarray out not None):
     cdef int sums = 2 if dtype >= C64 else 1, i, flags = 0
     workers = min(workers, MOST_THREADS)
     cdef Addends addends
-    describe_segment(&addends, a, loop_of(given))
+    describe_segment(&addends, a, loop_of(given, dtype))
     cdef int digits = 1 if addends.loop == U64 else SUM_STATE
     cdef Py_ssize_t length = sums * digits
     if sums == 2:

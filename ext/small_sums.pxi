@@ -21,7 +21,7 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
             return total_by_threads(a, number, keepdims, initial, how, reports)
         return totals_by_threads(a, summed, number, keepdims, initial, how, reports)
     cdef Addends addends
-    describe(&addends, a, loop_of(dtype))
+    describe(&addends, a, loop_of(dtype, dtype_of_number(number)))
     if dtype >= C64:
         add_parts(&addends, dtype, 4 if part_of(number) == F32 else 8)
     cdef bint is_one = summed == every_axis(ndim) and (ndim == 0 or not keepdims)
@@ -228,10 +228,10 @@ cdef bint takes_sums(out, int number, cnp.ndarray a, Axes summed, bint keepdims)
     return at == cnp.PyArray_NDIM(target)
 
 
-cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
+cdef object as_it_is_added(cnp.ndarray a, dtype, where, bint casts, int *number):
     """`a` cast to other floats, and with zeros where it is masked; None where the general way must be taken.
 
-    `number` becomes that of the dtype of the sum.
+    `number` becomes that of the dtype of the sum. `casts`: whether integers are cast as they are added.
     """
     cdef int given = dtype_of_number(cnp.PyArray_TYPE(a)), wanted
     cdef cnp.dtype addend = a.descr
@@ -239,6 +239,8 @@ cdef object as_it_is_added(cnp.ndarray a, dtype, where, int *number):
         number[0] = number_named(dtype)
         wanted = dtype_of_number(number[0])
         if is_cast_first(wanted, given):
+            if casts and given < F16 and where is True:
+                return a
             addend = cnp.PyArray_DescrFromType(number[0])
         elif not (given < F16 and wanted in (I64, U64)) and not is_as_wide(wanted, given):
             return None   # other casts change more than the last bits
@@ -304,7 +306,8 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
         if is_as_wide(dtype_of_number(cnp.PyArray_TYPE(out)), dtype_of_number(number)):
             number = cnp.PyArray_TYPE(out)   # it is rounded once, to that
     if dtype is not None or where is not True:
-        a = as_it_is_added(a, dtype, where, &number)
+        casts = initial is zero and summed == every_axis(cnp.PyArray_NDIM(a)) and is_dense(a)
+        a = as_it_is_added(a, dtype, where, casts, &number)
         if a is None:
             return None
     if initial is not zero and not can_begin(initial, number):

@@ -257,15 +257,18 @@ cdef object as_it_is_added(cnp.ndarray a, dtype, where, bint casts, int *number)
     return a if where is True else masked(a, where)
 
 
-cdef bint add_up_as_integers(cnp.ndarray a, dtype) except -1:
-    """Whether the sum of these integers, cast to this dtype, is that of integers that are all cast to it."""
+cdef bint add_up_as_integers(cnp.ndarray a, dtype, bint casts) except -1:
+    """Whether the sum of these integers, cast to this dtype, is that of integers that are all cast to it.
+
+    `casts`: whether they are cast as they are added otherwise, which is faster than to look for the largest.
+    """
     cdef int given = dtype_of_number(cnp.PyArray_TYPE(a)), wanted = dtype_of_number(number_named(dtype))
     cdef Py_ssize_t size = cnp.PyArray_SIZE(a)
     if given >= F16 or wanted not in (F32, F64) or size > MOST_WITHIN_64_BITS:
         return False
     if given <= (U32 if wanted == F64 else U16):
         return True
-    if size <= MOST_COPIED:   # which is faster than to look for
+    if casts or size <= MOST_COPIED:   # which is also faster
         return False
     most = min(MOST_INITIAL if wanted == F64 else MOST_OF_FLOAT32, (2**63 - 1) // size)
     return -most <= a.min() and a.max() <= most
@@ -298,7 +301,8 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
         return None
     if not find_axes(axis, cnp.PyArray_NDIM(a), &summed):
         return None
-    if dtype is not None and out is None and initial is zero and add_up_as_integers(a, dtype):
+    cdef bint casts = dtype is not None and initial is zero and summed == every_axis(cnp.PyArray_NDIM(a)) and is_dense(a)
+    if dtype is not None and out is None and initial is zero and add_up_as_integers(a, dtype, casts):
         s = plain_sum(a, axis, None, None, keepdims, initial, where, backend, workers)
         return None if s is None else s.astype(cnp.PyArray_DescrFromType(number_named(dtype)))
     number = number_of_sum(number)
@@ -306,7 +310,6 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
         if is_as_wide(dtype_of_number(cnp.PyArray_TYPE(out)), dtype_of_number(number)):
             number = cnp.PyArray_TYPE(out)   # it is rounded once, to that
     if dtype is not None or where is not True:
-        casts = initial is zero and summed == every_axis(cnp.PyArray_NDIM(a)) and is_dense(a)
         a = as_it_is_added(a, dtype, where, casts, &number)
         if a is None:
             return None

@@ -113,9 +113,6 @@ OF_KERNELS = (
         "sum of all: last worker's skipped", SHARED_SUMS, "for i in range(1, workers):", "for i in range(2, workers):"
     ),
     Mutant(
-        "float16: the window is never emptied", "ext/halves.c", "if (any((w->sums[1] + (1ull << 58)) >> 59))", "if (0)"
-    ),
-    Mutant(
         "float16: elements before the last are added twice",
         "ext/half_rows.c",
         "*(const Bits *)(edge + rest)",
@@ -126,13 +123,6 @@ OF_KERNELS = (
         "ext/half_rows.c",
         "for (int c = 1; c < chains; c++) sums",
         "for (int c = 2; c < chains; c++) sums",
-    ),
-    Mutant("float16: the last ones are lost", "ext/halves.c", "    sums[1] += load_halves(last);\n", ""),
-    Mutant(
-        "float16: infinities are added as others",
-        "ext/halves.c",
-        "!trusted || any((Words)(sum - sum != 0.0))",
-        "!trusted",
     ),
     Mutant("out not zeroed", "ext/matvec.c", "        memset(sums, 0, (size_t)(block.m * size));\n", ""),
     Mutant("byte order ignored", "ext/convert.c", "size_of(real_of(from)), out);", "1, out);"),
@@ -160,18 +150,80 @@ OF_KERNELS = (
     Mutant(
         "folds: products that underflow accepted", "ext/folds.c", " || (any(f.zero) && underflows(&form, rows))", ""
     ),
-    Mutant("singles: numbers beyond the window ignored", "ext/singles.c", "(over & 0xff800000ff800000) | ", ""),
-    Mutant("singles: what is left ignored", "ext/singles.c", " | (rest & 0x7fffffff7fffffff)", ""),
-    Mutant("singles: the last row lost", "ext/singles.c", "rows->count + (rows->last != NULL)", "rows->count"),
-    Mutant("singles: integers overflow", "ext/singles.c", "BLOCK = 128, ", "BLOCK = 4096,"),
     Mutant("folds: windows too low for an error", "ext/groups.c", "-969 + 46", "-1074 + 46"),
     Mutant("folds: integers overflow", "ext/folds.h", "MOST_CHAINS = 1 << 11", "MOST_CHAINS = 1 << 15"),
-    Mutant("folds: the last row lost", "ext/sums.c", "        rows.last = (const char *)last;\n", ""),
+    Mutant("additions: the last row lost", "ext/sums.c", "    rows.last = (const char *)ends->elements;\n", ""),
+    Mutant(
+        "additions: those that round accepted",
+        "ext/groups.c",
+        "return !has_rounded() && is_finite(sums[0]);",
+        "return is_finite(sums[0]);",
+    ),
+    Mutant(
+        "additions: infinities as others",
+        "ext/groups.c",
+        "return !has_rounded() && is_finite(sums[0]);",
+        "return !has_rounded();",
+    ),
+    Mutant(
+        "additions: those of blocks that round accepted",
+        "ext/sums.c",
+        "return !has_rounded() && !any(wrong);",
+        "return !any(wrong);",
+    ),
+    Mutant(
+        "additions: infinities in blocks as others",
+        "ext/sums.c",
+        "return !has_rounded() && !any(wrong);",
+        "return !has_rounded();",
+    ),
+    Mutant("additions: short rows that round accepted", "ext/sums.c", "exact = !has_rounded();", "exact = 1;"),
+    Mutant(
+        "additions: columns that round accepted", "ext/strips.c", ", g) || has_rounded()) return 0;", ", g)) return 0;"
+    ),
+    Mutant(
+        "additions: totals of columns that round accepted", "ext/strips.c", "    if (has_rounded()) return 0;\n", ""
+    ),
+    Mutant(
+        "additions: totals that round accepted",
+        "ext/groups.c",
+        "total_of_pending(g, sums);\n    return !has_rounded();",
+        "total_of_pending(g, sums);\n    return 1;",
+    ),
+    Mutant(
+        "additions: sums of lanes that round accepted",
+        "ext/groups.c",
+        "return !has_rounded() && round_parts(total[t][0]",
+        "return round_parts(total[t][0]",
+    ),
+    Mutant("additions: lower halves lost", "ext/additions.c", "    *lower += difference(x, half, one);\n", ""),
+    Mutant(
+        "additions: tallies of another bias",
+        "ext/tally.h",
+        "p.exponent - 1075 + t->bias",
+        "p.exponent - 1075 + SUM_BIAS",
+    ),
+    Mutant(
+        "few rows: what errors have lost ignored",
+        "ext/additions.c",
+        "        wrong |= (Words)(lost != 0.0);\n    }\n    sums",
+        "    }\n    sums",
+    ),
+    Mutant(
+        "lanes: two parts rounded to float32 twice",
+        "ext/folds.h",
+        "    if (dtype != F64 && any((Words)(sums[1] != 0.0))) return 0;\n",
+        "",
+    ),
+    Mutant(
+        "lanes: float16 rounded twice", "ext/folds.h", "(Words)((bits & beyond) != 0) & (beyond + 1)", "bits & beyond"
+    ),
+    Mutant("strips: lanes of two groups added twice", "ext/strips.c", "(int)(begin - first), ", "0, "),
     Mutant(
         "strips: columns beyond whole vectors lost",
-        "ext/sums.c",
-        "    if (done == columns) return;",
-        "    if (done) return;",
+        "ext/additions.c",
+        "min_of(j, columns - LANES) * bytes_of(type);",
+        "(j / LANES * LANES) * bytes_of(type) * (j + LANES <= columns);",
     ),
     Mutant("runs: imaginary parts among the real ones", "ext/sums.c", "t->pair_result ? 2 : 1", "1"),
     Mutant("environment not set", "ext/environment.h", "    _mm_setcsr(0x1f80);\n", ""),
@@ -185,21 +237,7 @@ OF_KERNELS = (
     Mutant("short cut: float64 not cast to float32", "ext/small_sums.pxi", "(given == F64 and wanted == F32) or ", ""),
     Mutant("short cut: axes twice", "ext/small_sums.pxi", "if summed[0] & bit:", "if False:"),
     Mutant("lanes: rounded twice", "ext/groups.c", "any((first + most) >> 54 | ", "any("),
-    Mutant("lanes: overflow not reported", "ext/folds.h", "return !any((Words)(wide - wide != 0.0));", "return 1;"),
-    Mutant("few rows: what errors have lost ignored", "ext/brief.h", "        wrong |= (Words)(lost != 0.0);\n", ""),
-    Mutant("few rows: float32 rounded twice", "ext/brief.h", "if (dtype == F32) wrong |=", "if (0) wrong |="),
-    Mutant(
-        "few rows: what float32 lose ignored",
-        "ext/brief.h",
-        "        lost = note_difference(lost, added, x);\n",
-        "",
-    ),
-    Mutant(
-        "few rows: what is lost to a larger float32 ignored",
-        "ext/brief.h",
-        "        lost = note_difference(lost, sum - added, before);\n",
-        "",
-    ),
+    Mutant("lanes: overflow not reported", "ext/folds.h", "return is_finite(doubles_of(narrower));", "return 1;"),
     Mutant(
         "short columns: the column before counted",
         TEMPLATE,
@@ -256,7 +294,9 @@ OF_KERNELS = (
         "True",
     ),
     Mutant("every other pair: the wrong ones", "ext/lanes.h", "10, 11, 14, 15", "8, 9, 12, 13"),
-    Mutant("every other pair: the rest ends too early", "ext/sums.c", "rest * (size_t)step - (size_t)skip", "rest - 1"),
+    Mutant(
+        "every other pair: the rest ends too early", "ext/sums.c", "rest * (size_t)step - (size_t)f->skip", "rest - 1"
+    ),
     Mutant("weights of one element not broadcast", SHARED_SUMS, "if cnp.PyArray_DIM(weights, axis) > 1:", "if True:"),
     Mutant("dot: a row with x as it is", "ext/complex_template.h", "&& conjugated ? -1", "&& 0 ? -1"),
     Mutant(

@@ -24,7 +24,18 @@ QUICK = ("numpy", "openmp", "process", "opencl")  # engines and ranks take secon
 SLOW = {"ipyparallel": 30.0, "opencl": 20.0, "mpi": 15.0}
 PYTHON = sys.executable
 CALLS = {"mpi": 200, "ipyparallel": 200}  # others: 2000
-SANITIZED = ("api", "exact", "exact_inputs", "small*", "integer_sums", "sums_along_axes", "rows", "singles", "halves")
+SANITIZED = (
+    "api",
+    "exact",
+    "exact_inputs",
+    "small*",
+    "integer_sums",
+    "sums_along_axes",
+    "rows",
+    "singles",
+    "halves",
+    "additions",
+)
 
 
 def limit(backend: str) -> float:

@@ -301,8 +301,9 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
         return None
     if not find_axes(axis, cnp.PyArray_NDIM(a), &summed):
         return None
-    cdef bint casts = dtype is not None and initial is zero and summed == every_axis(cnp.PyArray_NDIM(a)) and is_dense(a)
-    if dtype is not None and out is None and initial is zero and add_up_as_integers(a, dtype, casts):
+    cdef bint is_cast = dtype is not None and initial is zero
+    cdef bint casts = is_cast and summed == every_axis(cnp.PyArray_NDIM(a)) and is_dense(a)
+    if is_cast and out is None and add_up_as_integers(a, dtype, casts):
         s = plain_sum(a, axis, None, None, keepdims, initial, where, backend, workers)
         return None if s is None else s.astype(cnp.PyArray_DescrFromType(number_named(dtype)))
     number = number_of_sum(number)

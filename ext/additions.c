@@ -28,7 +28,7 @@ INLINE void add_row(const Form form, const char *v, const char *w, Doubles *uppe
 }
 
 /* Rows that lie apart are asked for in advance; others the processor expects by itself. */
-INLINE void sum(const Form form, const Rows *rows, const int apart, Doubles *sums) {
+INLINE void sum_of_rows(const Form form, const Rows *rows, const int apart, Doubles *sums) {
     Doubles u0 = {0}, u1 = u0, u2 = u0, u3 = u0, l0 = u0, l1 = u0, l2 = u0, l3 = u0, one = 1.0 - u0;
     const char *v = rows->data, *w = rows->weights;
     const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
@@ -61,7 +61,7 @@ INLINE void sum(const Form form, const Rows *rows, const int apart, Doubles *sum
 
 #define SUM(name, type, weighted, one_weight, skip)                               \
     static __attribute__((noinline)) void name(const Rows *rows, Doubles *sums) { \
-        sum((Form){type, weighted, one_weight, skip}, rows, 0, sums);             \
+        sum_of_rows((Form){type, weighted, one_weight, skip}, rows, 0, sums);     \
     }
 #define SUM_COLUMNS(name, type, weighted)                                                        \
     static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t columns, Group *g) {   \
@@ -70,8 +70,8 @@ INLINE void sum(const Form form, const Rows *rows, const int apart, Doubles *sum
         Words wrong = {0};                                                                       \
         for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {                                    \
             Doubles *const sums = g->pending[g->pendings];                                       \
-            own.data = rows->data + min_of(j, columns - LANES) * bytes_of(type);                  \
-            sum(form, &own, 1, sums);                                                            \
+            own.data = rows->data + min_of(j, columns - LANES) * bytes_of(type);                 \
+            sum_of_rows(form, &own, 1, sums);                                                   \
             wrong |= (Words)(sums[0] - sums[0] != 0.0);                                          \
         }                                                                                        \
         return !any(wrong);                                                                      \

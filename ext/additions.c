@@ -1,5 +1,4 @@
 /* Exact sums by plain additions: the processor notices whether one of them rounded (docs: exact sums). */
-#include "environment.h"
 #include "folds.h"
 
 #include <math.h>

@@ -2,6 +2,7 @@
 #ifndef PARLINALG_FOLDS_H
 #define PARLINALG_FOLDS_H
 
+#include "environment.h"
 #include "tally.h"
 #include "vectors.h"
 
@@ -74,6 +75,8 @@ typedef struct {
 extern int trusted;
 /* Whether the processor's flags have passed notices(). */
 extern int noticed;
+/* Whether all floating-point operations since clear_flags() are known to have been exact. */
+static inline int was_exact(void) { return noticed && !has_rounded(); }
 
 static inline ptrdiff_t rows_in(const Rows *rows) { return rows->count + (rows->last != NULL); }
 static inline const char *row_of(const Rows *rows, ptrdiff_t i) {

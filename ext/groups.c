@@ -1,5 +1,4 @@
 /* Groups of lanes: which windows their folds have, what else to do where none fits, and what comes out. */
-#include "environment.h"
 #include "folds.h"
 
 enum { PATIENCE = 16 };   /* blocks before fewer folds, or plain additions, are tried again */
@@ -220,7 +219,7 @@ void settle(Group *g) {
 static int add_plainly(const Form *f, const Rows *rows, Doubles *sums) {
     clear_flags();
     sum_rows(f, rows, sums);
-    return !has_rounded() && is_finite(sums[0]);
+    return was_exact() && is_finite(sums[0]);
 }
 
 void add_rows(const Form *f, Group *g, const Rows *rows) {
@@ -273,7 +272,7 @@ static int round_three_sums(int64_t first, int64_t high, int64_t low, int expone
 static int add_pending(const Group *g, Doubles *sums) {
     clear_flags();
     total_of_pending(g, sums);
-    return !has_rounded();
+    return was_exact();
 }
 
 /* Of tally t. */
@@ -282,7 +281,7 @@ static int round_part(const Doubles *sums, int tallies, int t, int dtype, void *
     if (tallies > 2) return round_parts(sums[0][t], sums[1][t], dtype, out);
     clear_flags();
     add_tallies(sums, tallies, total);
-    return !has_rounded() && round_parts(total[t][0], total[t][1], dtype, out);
+    return was_exact() && round_parts(total[t][0], total[t][1], dtype, out);
 }
 
 /* Whether the value is in the sums alone, and there in so few that it can be rounded at once. */

@@ -1,5 +1,4 @@
 /* Sums of neighbouring columns, a strip of them at a time: each lane of a vector is a sum of its own. */
-#include "environment.h"
 #include "task.h"
 
 /* Of columns that are read where they lie, the last ones are the end of a whole vector, which overlaps the one before;
@@ -17,7 +16,7 @@ static int add_columns_plainly(const Form *f, ptrdiff_t columns, const Rows *row
     for (ptrdiff_t i = 0; i < groups; i++)
         if (g[i].plain_patience) return 0;
     clear_flags();
-    if (!sum_columns(f, rows, columns, g) || has_rounded()) return 0;
+    if (!sum_columns(f, rows, columns, g) || !was_exact()) return 0;
     for (ptrdiff_t i = 0; i < groups; i++)
         if (++g[i].pendings == PENDING) settle(&g[i]);
     return 1;
@@ -98,7 +97,7 @@ static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
         if (!is_pending(&g[i])) return 0;
     clear_flags();
     for (ptrdiff_t i = 0; i < groups; i++) total_of_pending(&g[i], totals[i]);
-    if (has_rounded()) return 0;
+    if (!was_exact()) return 0;
     for (ptrdiff_t i = 0; i < groups; i++) {
         const Lanes lanes = lanes_of(t, columns, i);
         double rounded[LANES];

@@ -1,6 +1,5 @@
 /* Exact sums over some axes of an array (docs: exact sums). */
 #include "axes.h"
-#include "environment.h"
 #include "task.h"
 
 enum {
@@ -62,7 +61,7 @@ static int add_blocks_plainly(const Form *f, Group *g, ptrdiff_t blocks, Rows ro
         sum_rows(f, &rows, sums);
         wrong |= (Words)(sums[0] - sums[0] != 0.0);
     }
-    return !has_rounded() && !any(wrong);
+    return was_exact() && !any(wrong);
 }
 
 static void add_blocks(const Form *f, Group *g, ptrdiff_t blocks, Rows rows) {
@@ -178,7 +177,7 @@ static void sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data,
         sum_rows(&t->form, &rows, sums);
         add_tallies(sums, g->tallies, totals[i]);
     }
-    const int exact = !has_rounded();
+    const int exact = was_exact();
     for (ptrdiff_t i = 0; i < count; i++) {
         int done = exact;
         for (int k = 0; done && k < g->tallies; k++)

@@ -156,44 +156,42 @@ OF_KERNELS = (
     Mutant(
         "additions: those that round accepted",
         "ext/groups.c",
-        "return !has_rounded() && is_finite(sums[0]);",
+        "return was_exact() && is_finite(sums[0]);",
         "return is_finite(sums[0]);",
     ),
     Mutant(
         "additions: infinities as others",
         "ext/groups.c",
-        "return !has_rounded() && is_finite(sums[0]);",
-        "return !has_rounded();",
+        "return was_exact() && is_finite(sums[0]);",
+        "return was_exact();",
     ),
     Mutant(
         "additions: those of blocks that round accepted",
         "ext/sums.c",
-        "return !has_rounded() && !any(wrong);",
+        "return was_exact() && !any(wrong);",
         "return !any(wrong);",
     ),
     Mutant(
         "additions: infinities in blocks as others",
         "ext/sums.c",
-        "return !has_rounded() && !any(wrong);",
-        "return !has_rounded();",
+        "return was_exact() && !any(wrong);",
+        "return was_exact();",
     ),
-    Mutant("additions: short rows that round accepted", "ext/sums.c", "exact = !has_rounded();", "exact = 1;"),
+    Mutant("additions: short rows that round accepted", "ext/sums.c", "exact = was_exact();", "exact = 1;"),
     Mutant(
-        "additions: columns that round accepted", "ext/strips.c", ", g) || has_rounded()) return 0;", ", g)) return 0;"
+        "additions: columns that round accepted", "ext/strips.c", ", g) || !was_exact()) return 0;", ", g)) return 0;"
     ),
-    Mutant(
-        "additions: totals of columns that round accepted", "ext/strips.c", "    if (has_rounded()) return 0;\n", ""
-    ),
+    Mutant("additions: totals of columns that round accepted", "ext/strips.c", "    if (!was_exact()) return 0;\n", ""),
     Mutant(
         "additions: totals that round accepted",
         "ext/groups.c",
-        "total_of_pending(g, sums);\n    return !has_rounded();",
+        "total_of_pending(g, sums);\n    return was_exact();",
         "total_of_pending(g, sums);\n    return 1;",
     ),
     Mutant(
         "additions: sums of lanes that round accepted",
         "ext/groups.c",
-        "return !has_rounded() && round_parts(total[t][0]",
+        "return was_exact() && round_parts(total[t][0]",
         "return round_parts(total[t][0]",
     ),
     Mutant("additions: lower halves lost", "ext/additions.c", "    *lower += difference(x, half, one);\n", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,23 @@ def test_sums_of_blocks_that_are_exact_only_by_themselves(rows: int, instruction
                 long = np.zeros(40 * rows)
                 long[[40 * i, 40 * j]] = column[[i, j]]
                 require_same_bits(psum(long), np.float64(value))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_of_folds_beyond_53_bits_are_rounded_once(sign: int, instruction_set: str) -> None:
+    a = np.full((72 * 32, 16), sign * (2.0**42 - 2.0**16))  # 32 of them just fit into a window whose last bit is 1
+    a[-32:] = 0
+    a[-2] = sign * 1.0  # halfway between two float64
+    a[-1, ::2] = sign * 2.0**-20  # decides
+    a[-1, 1::2] = -sign * 2.0**-20
+    require_same_bits(psum(a, 0, workers=1), exact(a, 0))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_folds_of_blocks_that_round_do_not_overflow(sign: int, instruction_set: str) -> None:
+    a = np.full(70_000, sign * (2 - 2.0**-20))  # which fills a window
+    a[::256] = sign * 2.0**-70  # so that plain additions of every block round
+    require_same_bits(psum(a, workers=1), np.float64(math.fsum(a.tolist())))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])

@@ -143,6 +143,8 @@ def judge(tree: Path, build: bool) -> tuple[str, str]:
         return "caught", failures[0].partition(" - ")[0]
     if tested.returncode < 0:
         return "caught", f"the process ended by signal {-tested.returncode}"
+    if "floating-point operations of this build are not those of IEEE 754" in tested.stdout + tested.stderr:
+        return "caught", "the trial of floating-point arithmetic at import"
     return "error", last_line(tested.stdout) or last_line(tested.stderr)
 
 

@@ -1,14 +1,13 @@
-/* Exact sums by plain additions: the processor notices whether one of them rounded (docs: exact sums). */
-#include "folds.h"
+/* Exact sums by plain additions (docs: exact sums). */
+#include "additions.h"
 
 #include <math.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { APART = 4 };   /* chains of additions, each of which waits for the one before */
 #define UPPER_BITS 0xfffffffffc000000
 
-int noticed = HAS_FLAGS;
+int flags_are_kept = HAS_FLAGS;
 
 /* Of a float64 two halves are added, since the sum of some numbers of 27 bits is exact, and of 53 bits it is not. */
 INLINE int is_halved(const Form form) { return form.type == F64 || form.weighted; }
@@ -26,8 +25,10 @@ INLINE void add_row(const Form form, const char *v, const char *w, Doubles *uppe
     *lower += difference(x, half, one);
 }
 
-/* Rows that lie apart are asked for in advance; others the processor expects by itself. */
-INLINE void sum_of_rows(const Form form, const Rows *rows, const int apart, Doubles *sums) {
+/* By four chains of additions, each of which waits for the one before. Rows that lie `apart` are asked for in advance;
+   others the processor expects by itself. */
+INLINE void sum_of_rows(const Form form, const Rows *rows, const int apart, Halves *sums) {
+    enum { CHAINS = 4 };
     Doubles u0 = {0}, u1 = u0, u2 = u0, u3 = u0, l0 = u0, l1 = u0, l2 = u0, l3 = u0, one = 1.0 - u0;
     const char *v = rows->data, *w = rows->weights;
     const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
@@ -37,10 +38,10 @@ INLINE void sum_of_rows(const Form form, const Rows *rows, const int apart, Doub
     FIX(u2, l2);
     FIX(u3, l3);
     ptrdiff_t left = rows->count;
-    for (; left >= APART; left -= APART) {
+    for (; left >= CHAINS; left -= CHAINS) {
         if (apart) {
 #pragma GCC unroll 4
-            for (int k = 0; k < APART; k++) __builtin_prefetch(v + k * stride + ahead);
+            for (int k = 0; k < CHAINS; k++) __builtin_prefetch(v + k * stride + ahead);
         }
         add_row(form, v, w, &u0, &l0, one);
         add_row(form, v += stride, w += weight_stride, &u1, &l1, one);
@@ -54,26 +55,27 @@ INLINE void sum_of_rows(const Form form, const Rows *rows, const int apart, Doub
     u0 = (u0 + u1) + (u2 + u3);
     if (is_halved(form)) l0 = (l0 + l1) + (l2 + l3);
     FIX(u0, l0);
-    sums[0] = u0;
-    sums[1] = l0;
+    *sums = (Halves){u0, l0};
 }
 
-#define SUM(name, type, weighted, one_weight, skip)                               \
-    static __attribute__((noinline)) void name(const Rows *rows, Doubles *sums) { \
-        sum_of_rows((Form){type, weighted, one_weight, skip}, rows, 0, sums);     \
+INLINE int sums_of_columns(const Form form, const Rows *rows, ptrdiff_t columns, Halves *sums) {
+    Rows own = *rows;
+    Words wrong = {0};
+    for (ptrdiff_t j = 0; j < columns; j += LANES, sums++) {
+        own.data = rows->data + min_of(j, columns - LANES) * bytes_of(form.type);
+        sum_of_rows(form, &own, 1, sums);
+        wrong |= (Words)(sums->upper - sums->upper != 0.0);
     }
-#define SUM_COLUMNS(name, type, weighted)                                                        \
-    static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t columns, Group *g) {   \
-        const Form form = {type, weighted, 1, 0};                                                \
-        Rows own = *rows;                                                                        \
-        Words wrong = {0};                                                                       \
-        for (ptrdiff_t j = 0; j < columns; j += LANES, g++) {                                    \
-            Doubles *const sums = g->pending[g->pendings];                                       \
-            own.data = rows->data + min_of(j, columns - LANES) * bytes_of(type);                 \
-            sum_of_rows(form, &own, 1, sums);                                                   \
-            wrong |= (Words)(sums[0] - sums[0] != 0.0);                                          \
-        }                                                                                        \
-        return !any(wrong);                                                                      \
+    return !any(wrong);
+}
+
+#define SUM(name, type, weighted, one_weight, skip)                              \
+    static __attribute__((noinline)) void name(const Rows *rows, Halves *sums) { \
+        sum_of_rows((Form){type, weighted, one_weight, skip}, rows, 0, sums);    \
+    }
+#define SUM_COLUMNS(name, type, weighted)                                                           \
+    static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t columns, Halves *sums) {  \
+        return sums_of_columns((Form){type, weighted, 1, 0}, rows, columns, sums);                  \
     }
 
 #if HAS_HALVES
@@ -93,7 +95,7 @@ SUM_COLUMNS(sum_columns_of_floats, F32, 0)
 SUM_COLUMNS(sum_columns_of_doubles, F64, 0)
 SUM_COLUMNS(sum_columns_of_products, F32, 1)
 
-typedef void (*Summing)(const Rows *rows, Doubles *sums);
+typedef void (*Summing)(const Rows *rows, Halves *sums);
 
 /* By type, and how elements lie apart. */
 static const Summing sums_of[DTYPES][3] = {
@@ -104,28 +106,22 @@ static const Summing sums_of[DTYPES][3] = {
     [F64] = {sum_doubles, sum_every_other_double, sum_every_other_pair},
 };
 
-int can_be_added(const Form *f) { return noticed && !is_double_product(f); }
+int can_be_added(const Form *f) { return flags_are_kept && !is_double_product(f); }
 
-void sum_rows(const Form *f, const Rows *rows, Doubles *sums) {
+void sum_rows(const Form *f, const Rows *rows, Halves *sums) {
     if (f->weighted) (f->one_weight ? sum_float_rows : sum_float_products)(rows, sums);
     else sums_of[f->type][f->skip](rows, sums);
 }
 
-int sum_columns(const Form *f, const Rows *rows, ptrdiff_t columns, Group *g) {
-    if (f->weighted) return sum_columns_of_products(rows, columns, g);
+int sum_columns(const Form *f, const Rows *rows, ptrdiff_t columns, Halves *sums) {
+    if (f->weighted) return sum_columns_of_products(rows, columns, sums);
 #if HAS_HALVES
-    if (f->type == F16) return sum_columns_of_halves(rows, columns, g);
+    if (f->type == F16) return sum_columns_of_halves(rows, columns, sums);
 #endif
-    return (f->type == F32 ? sum_columns_of_floats : sum_columns_of_doubles)(rows, columns, g);
+    return (f->type == F32 ? sum_columns_of_floats : sum_columns_of_doubles)(rows, columns, sums);
 }
 
-static inline Doubles two_sum(Doubles a, Doubles b, Doubles *error) {
-    const Doubles sum = a + b, of_b = sum - a;
-    *error = (a - (sum - of_b)) + (b - of_b);
-    return sum;
-}
-
-int sum_with_errors(const Form *f, const Rows *rows, Doubles *sums) {
+int sum_with_errors(const Form *f, const Rows *rows, Halves *sums) {
     Doubles sum = {0}, errors = {0}, error, lost;
     Words wrong = {0};
     for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
@@ -133,13 +129,12 @@ int sum_with_errors(const Form *f, const Rows *rows, Doubles *sums) {
         errors = two_sum(errors, error, &lost);
         wrong |= (Words)(lost != 0.0);
     }
-    sums[0] = sum;
-    sums[1] = errors;
+    *sums = (Halves){sum, errors};
     return !any(wrong) && is_finite(sum);
 }
 
 /* The sums of even and of odd lanes. */
-static inline void add_lanes(Doubles v, double *sums) {
+INLINE void add_lanes(Doubles v, double *even, double *odd) {
 #if defined(__AVX2__)
 #if defined(__AVX512F__)
     const __m256d four = _mm512_castpd512_pd256((__m512d)v) + _mm512_extractf64x4_pd((__m512d)v, 1);
@@ -147,52 +142,71 @@ static inline void add_lanes(Doubles v, double *sums) {
     const __m256d four = (__m256d)v;
 #endif
     const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
-    memcpy(sums, &two, sizeof two);
 #else
-    memcpy(sums, &v, sizeof v);
+    const Doubles two = v;
 #endif
+    *even = two[0];
+    *odd = two[1];
 }
 
-void add_tallies(const Doubles *sums, int tallies, double (*total)[2]) {
-    for (int k = 0; k < 2; k++) {
-        double pair[2];
-        add_lanes(sums[k], pair);
-        total[0][k] = tallies == 1 ? pair[0] + pair[1] : pair[0];
-        total[1][k] = pair[1];
+__attribute__((noinline)) void sum_lanes(const Halves *sums, int tallies, Pair *pairs) {
+    Halves s = *sums;
+    Pair even, odd;
+    FIX(s.upper, s.lower);
+    add_lanes(s.upper, &even.upper, &odd.upper);
+    add_lanes(s.lower, &even.lower, &odd.lower);
+    if (tallies == 1) {
+        even.upper += odd.upper;
+        even.lower += odd.lower;
     }
-    __asm__ volatile("" : : : "memory");   /* as FIX */
+    FIX(even.upper, even.lower);
+    FIX(odd.upper, odd.lower);
+    pairs[0] = even;
+    if (tallies == 2) pairs[1] = odd;
 }
 
-/* What is exact is rounded once; 0 where it overflows, or the addition of both parts had to round before. */
-int round_parts(double upper, double lower, int dtype, void *out) {
-    double total = upper + lower;
+int round_number(Pair pair, int dtype, void *out) {
     if (dtype == F64) {
-        memcpy(out, &total, sizeof total);
-        return total - total == 0;
+        const double sum = pair.upper + pair.lower;
+        memcpy(out, &sum, sizeof sum);
+        return sum - sum == 0;
     }
-    const Parts p = parts_of(total);
-    return lower == 0 && !p.special &&
-           !round_integer(p.sign ? -(__int128)p.significand : p.significand, p.exponent - 1075, dtype, out);
+    double rounded[LANES];
+    const Halves alone = {pair.upper - (Doubles){0}, pair.lower - (Doubles){0}};
+    const int done = round_lanes_of(alone, dtype, rounded);
+    if (done) memcpy(out, rounded, size_of(dtype));
+    return done;
 }
 
-/* The test: sums that are exact, and one that is not. */
-int notices(void) {
-    double x[2 * LANES];
-    Doubles sums[2] = {{0}};
-    const Rows rows = {(const char *)x, NULL, sizeof(Doubles), 0, 2, 0, NULL, NULL};
-    const Form form = {.type = F64};
-    int right = 1;
-    for (int j = 0; j < 2 * LANES; j++) x[j] = j % LANES + 0x1p-30;
+/* ---- the test ---- */
+
+enum { TRIED_ROWS = 7 };   /* a round of all chains, and some */
+
+/* Whether it is noticed that the sum of these rows is exact, or is not. */
+static int notices(int type, int columns, int exact, const void *numbers) {
+    const Form form = {.type = type};
+    const Rows rows = {numbers, NULL, LANES * bytes_of(type), 0, TRIED_ROWS, 0, NULL, NULL};
+    Halves sums;
     clear_flags();
-    sum_rows(&form, &rows, sums);
-    right &= !has_rounded();
-    for (int j = 0; j < LANES; j++) right &= sums[0][j] + sums[1][j] == 2 * x[j];
-    for (int trial = 0; trial < 2; trial++) {
-        x[1] = trial ? INFINITY : 0x1p-60;
-        clear_flags();
-        sum_rows(&form, &rows, sums);
-        right &= has_rounded();
+    if (columns) sum_columns(&form, &rows, LANES, &sums);
+    else sum_rows(&form, &rows, &sums);
+    return has_rounded() != exact;
+}
+
+int check_flags(void) {
+    double x[TRIED_ROWS * LANES];
+    float y[TRIED_ROWS * LANES];
+    int right = 1;
+    for (int at = -1; at < TRIED_ROWS * LANES; at++) {   /* where the one is that makes the additions round */
+        for (int i = 0; i < TRIED_ROWS * LANES; i++) {
+            y[i] = i == at ? 0x1p-90f : (float)i + 1;
+            x[i] = y[i] + (i == at ? 0 : 0x1p-30);
+        }
+        for (int columns = 0; columns < 2; columns++)
+            right &= notices(F64, columns, at < 0, x) & notices(F32, columns, at < 0, y);
     }
+    x[0] = INFINITY;
+    right &= notices(F64, 0, 0, x);
     clear_flags();
     return right & !has_rounded();
 }

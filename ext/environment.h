@@ -14,7 +14,7 @@ static inline Environment enter_exactness(void) {
     return saved;
 }
 static inline void leave_exactness(Environment saved) { _mm_setcsr(saved); }
-enum { HAS_FLAGS = 1, ALL_FLAGS = 0x3f, FLAG_OF_SUBNORMALS = 2 };
+enum { HAS_FLAGS = 1, ALL_FLAGS = 0x3f, FLAG_OF_SUBNORMALS = 2 };   /* of MXCSR; the latter: an operand was one */
 /* By volatile statements, which stay in order: the compiler may read flags early by _mm_getcsr. */
 static inline unsigned control_and_flags(void) {
     unsigned now;
@@ -27,20 +27,22 @@ static inline void clear_flags(void) {
 }
 static inline int has_rounded(void) { return (control_and_flags() & (ALL_FLAGS - FLAG_OF_SUBNORMALS)) != 0; }
 #elif defined(__aarch64__)
-typedef uint64_t Environment;
+typedef uint64_t Environment;   /* the flags above the control bits */
 static inline Environment enter_exactness(void) {
-    Environment saved;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
-    __asm__ volatile("msr fpcr, %0" : : "r"((Environment)0));
-    return saved;
+    uint64_t control, flags;
+    __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(control), "=r"(flags));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
+    return flags << 32 | (uint32_t)control;
 }
-static inline void leave_exactness(Environment saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
-enum { HAS_FLAGS = 1 };
+static inline void leave_exactness(Environment saved) {
+    __asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"((uint64_t)(uint32_t)saved), "r"(saved >> 32));
+}
+enum { HAS_FLAGS = 1, ALL_FLAGS = 0x1f };   /* of FPSR: invalid to inexact */
 static inline void clear_flags(void) { __asm__ volatile("msr fpsr, %0" : : "r"((uint64_t)0) : "memory"); }
 static inline int has_rounded(void) {
     uint64_t flags;
     __asm__ volatile("mrs %0, fpsr" : "=r"(flags) : : "memory");
-    return (flags & 0x1f) != 0;
+    return (flags & ALL_FLAGS) != 0;
 }
 #else
 typedef int Environment;

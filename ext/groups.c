@@ -216,25 +216,32 @@ void settle(Group *g) {
     if (rows.count) add_by_folds(&(Form){.type = F64}, g, &rows);
 }
 
-static int add_plainly(const Form *f, const Rows *rows, Doubles *sums) {
+static int add_plainly(const Form *f, const Rows *rows, Halves *sums) {
     clear_flags();
     sum_rows(f, rows, sums);
-    return was_exact() && is_finite(sums[0]);
+    return was_exact() && is_finite(sums->upper);
+}
+
+/* Into what is pending; 0 where that does not hold them. */
+static int add_to_pending(const Form *f, Group *g, const Rows *rows) {
+    enum { FEW = 16 };   /* rows for which it is not worth to choose windows */
+    Halves *const sums = &g->pending[g->pendings];
+    if (g->plain_patience) g->plain_patience--;
+    else if (can_be_added(f)) {
+        if (add_plainly(f, rows, sums)) return 1;
+        g->plain_patience = PATIENCE;
+    }
+    return trusted && !f->weighted && !g->folds && rows_in(rows) <= FEW && sum_with_errors(f, rows, sums);
 }
 
 void add_rows(const Form *f, Group *g, const Rows *rows) {
-    enum { FEW = 16 };   /* rows for which it is not worth to choose windows */
-    Doubles *const sums = g->pending[g->pendings];
-    int added = 0;
-    if (g->plain_patience) g->plain_patience--;
-    else if (can_be_added(f) && !(added = add_plainly(f, rows, sums))) g->plain_patience = PATIENCE;
-    if (!added && trusted && !f->weighted && !g->folds && rows_in(rows) <= FEW) added = sum_with_errors(f, rows, sums);
-    if (added) {
+    if (add_to_pending(f, g, rows)) {
         if (++g->pendings == PENDING) settle(g);
-        return;
+    } else if (f->type == F16 || f->skip) {
+        gather_and_add(f, g, rows);
+    } else {
+        add_by_folds(f, g, rows);
     }
-    if (f->type == F16 || f->skip) gather_and_add(f, g, rows);
-    else add_by_folds(f, g, rows);
 }
 
 void flush_group(Group *g) {
@@ -268,20 +275,21 @@ static int round_three_sums(int64_t first, int64_t high, int64_t low, int expone
     return round_integer(2 * kept + cut_off, exponent + CUT - 1, dtype, out);
 }
 
-/* Whether the sums of what is pending are exact. */
-static int add_pending(const Group *g, Doubles *sums) {
+/* Whether all that there is is pending, and its sum exact. */
+static int has_total(const Group *g, Halves *total) {
+    if (!is_pending(g)) return 0;
     clear_flags();
-    total_of_pending(g, sums);
+    *total = sum_of(g->pending, g->pendings);
     return was_exact();
 }
 
-/* Of tally t. */
-static int round_part(const Doubles *sums, int tallies, int t, int dtype, void *out) {
-    double total[2][2];
-    if (tallies > 2) return round_parts(sums[0][t], sums[1][t], dtype, out);
+/* Of tally t; 0 where it must be done in another way. */
+static int round_total(const Halves *total, int tallies, int t, int dtype, void *out) {
+    Pair pairs[2];
+    if (tallies > 2) return round_number((Pair){total->upper[t], total->lower[t]}, dtype, out);
     clear_flags();
-    add_tallies(sums, tallies, total);
-    return was_exact() && round_parts(total[t][0], total[t][1], dtype, out);
+    sum_lanes(total, tallies, pairs);
+    return was_exact() && round_number(pairs[t], dtype, out);
 }
 
 /* Whether the value is in the sums alone, and there in so few that it can be rounded at once. */
@@ -299,8 +307,8 @@ static Doubles units_of(const Group *g, int k) {
 int round_lanes(Group *g, int dtype, void *out) {
     typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
     const uint64_t most = 1ull << 53;
-    Doubles plain[2];
-    if (is_pending(g) && add_pending(g, plain) && round_lanes_of_parts(plain, dtype, out)) return 1;
+    Halves total;
+    if (has_total(g, &total) && round_lanes_of(total, dtype, out)) return 1;
     settle(g);
     if (g->spilled || !g->chains || (g->folds == 2 ? dtype != F64 : g->folds != 1)) return 0;
     const Words first = g->sums[0], second = g->folds == 2 ? g->sums[1] : (Words){0};
@@ -313,8 +321,8 @@ int round_lanes(Group *g, int dtype, void *out) {
 
 int round_tally(Group *g, int t, int dtype, void *out) {
     Tally *tally = &g->tally[t];
-    Doubles plain[2];
-    if (is_pending(g) && add_pending(g, plain) && round_part(plain, g->tallies, t, dtype, out)) return 0;
+    Halves total;
+    if (has_total(g, &total) && round_total(&total, g->tallies, t, dtype, out)) return 0;
     settle(g);
     if (is_short(g)) {
         int64_t sums[3] = {0, 0, 0};
@@ -381,7 +389,7 @@ int check_folds(void) {
                 const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS, 0, NULL, NULL};
                 trusted &= folds_agree(&f, folds, &rows);
             }
-    noticed = notices();
+    flags_are_kept = HAS_FLAGS && check_flags();
     leave_exactness(saved);
     return trusted;
 }

@@ -1,8 +1,8 @@
 /* Sums of neighbouring columns, a strip of them at a time: each lane of a vector is a sum of its own. */
 #include "task.h"
 
-/* Of columns that are read where they lie, the last ones are the end of a whole vector, which overlaps the one before;
-   others are followed by zeros. */
+/* Of columns that are read where they lie, the last vector overlaps the one before: of 21 columns, vectors of 8 begin at
+   0, 8 and 13. Those that are copied are followed by zeros. */
 static int overlaps(const Task *t, ptrdiff_t columns) { return t->ready && columns >= LANES; }
 
 static ptrdiff_t groups_of(ptrdiff_t columns) { return (columns + LANES - 1) / LANES; }
@@ -15,10 +15,13 @@ static int add_columns_plainly(const Form *f, ptrdiff_t columns, const Rows *row
     if (!can_be_added(f)) return 0;
     for (ptrdiff_t i = 0; i < groups; i++)
         if (g[i].plain_patience) return 0;
+    Halves sums[STRIP / LANES];
     clear_flags();
-    if (!sum_columns(f, rows, columns, g) || !was_exact()) return 0;
-    for (ptrdiff_t i = 0; i < groups; i++)
-        if (++g[i].pendings == PENDING) settle(&g[i]);
+    if (!sum_columns(f, rows, columns, sums) || !was_exact()) return 0;
+    for (ptrdiff_t i = 0; i < groups; i++) {
+        g[i].pending[g[i].pendings++] = sums[i];
+        if (g[i].pendings == PENDING) settle(&g[i]);
+    }
     return 1;
 }
 
@@ -34,7 +37,7 @@ static void add_columns(Task *t, ptrdiff_t columns, const Rows *rows) {
     }
 }
 
-/* Columns that do not lie so are copied. Meanwhile what comes next is asked for: rows, or columns after the last ones. */
+/* Columns that cannot be read where they lie are copied. What comes next is asked for: rows, or further columns. */
 static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights, ptrdiff_t count,
                               int is_last) {
     const Addends *a = &t->a;
@@ -92,17 +95,18 @@ static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
     const ptrdiff_t groups = groups_of(columns), step = t->a.result[t->inner];
     const int neighbours = step == (ptrdiff_t)size_of(t->dtype);
     const Group *g = t->strips->group;
-    Doubles totals[STRIP / LANES][2];
+    Halves totals[STRIP / LANES];
     for (ptrdiff_t i = 0; i < groups; i++)
         if (!is_pending(&g[i])) return 0;
     clear_flags();
-    for (ptrdiff_t i = 0; i < groups; i++) total_of_pending(&g[i], totals[i]);
+    for (ptrdiff_t i = 0; i < groups; i++) totals[i] = sum_of(g[i].pending, g[i].pendings);
     if (!was_exact()) return 0;
     for (ptrdiff_t i = 0; i < groups; i++) {
         const Lanes lanes = lanes_of(t, columns, i);
         double rounded[LANES];
         const int direct = neighbours && lanes.to == LANES;
-        if (!round_lanes_of_parts(totals[i], t->dtype, direct ? results + lanes.first * step : (char *)rounded)) return 0;
+        char *const out = direct ? results + lanes.first * step : (char *)rounded;
+        if (!round_lanes_of(totals[i], t->dtype, out)) return 0;
         if (!direct) store_lanes(t, rounded, lanes, results);
     }
     return 1;

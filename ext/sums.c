@@ -57,9 +57,9 @@ static int add_blocks_plainly(const Form *f, Group *g, ptrdiff_t blocks, Rows ro
     if (g->plain_patience || !can_be_added(f)) return 0;
     clear_flags();
     for (ptrdiff_t i = 0; i < blocks; i++, pass(&rows, BLOCK)) {
-        Doubles *const sums = g->pending[g->pendings + i];
+        Halves *const sums = &g->pending[g->pendings + i];
         sum_rows(f, &rows, sums);
-        wrong |= (Words)(sums[0] - sums[0] != 0.0);
+        wrong |= (Words)(sums->upper - sums->upper != 0.0);
     }
     return was_exact() && !any(wrong);
 }
@@ -162,27 +162,36 @@ static void sum_run(Task *t, Group *g, const char *data, const char *weights, ch
 /* Whether runs are so short that to read the flags takes as long as to add them up. */
 static int is_short(const Task *t) {
     const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1);
-    return t->dtype != STATES && t->ready && !t->summeds && n <= SHORT_RUN && can_be_added(&t->form) && !t->form.weighted;
+    return t->dtype != STATES && t->ready && !t->summeds && n <= SHORT_RUN && !t->form.weighted &&
+           can_be_added(&t->form);
 }
 
-/* So many runs, of which the flags are read once. */
-static void sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results, ptrdiff_t result) {
-    const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1);
-    double totals[AT_ONCE][2][2];
+/* So many runs, of which the flags are read once. If one of them rounds, those of each half of the runs are read. */
+static void sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results,
+                           ptrdiff_t result) {
+    const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1), half = count / 2;
+    Pair totals[AT_ONCE][2];
     Ends ends;
     clear_flags();
     for (ptrdiff_t i = 0; i < count; i++) {
         const Rows rows = rows_of(&t->form, n, data + i * stride, NULL, &ends);
-        Doubles sums[2];
-        sum_rows(&t->form, &rows, sums);
-        add_tallies(sums, g->tallies, totals[i]);
+        Halves sums;
+        sum_rows(&t->form, &rows, &sums);
+        sum_lanes(&sums, g->tallies, totals[i]);
     }
     const int exact = was_exact();
+    if (!exact && count > 1) {
+        sum_short_runs(t, g, half, data, stride, results, result);
+        sum_short_runs(t, g, count - half, data + half * stride, stride, results + half * result, result);
+        return;
+    }
     for (ptrdiff_t i = 0; i < count; i++) {
         int done = exact;
         for (int k = 0; done && k < g->tallies; k++)
-            done = round_parts(totals[i][k][0], totals[i][k][1], t->dtype, results + i * result + k * t->pair_result);
-        if (!done) sum_run(t, g, data + i * stride, NULL, results + i * result);
+            done = round_number(totals[i][k], t->dtype, results + i * result + k * t->pair_result);
+        if (done) continue;
+        sum_run(t, g, data + i * stride, NULL, results + i * result);
+        g->plain_patience = 0;   /* the next one has numbers of its own */
     }
 }
 

@@ -156,13 +156,13 @@ OF_KERNELS = (
     Mutant(
         "additions: those that round accepted",
         "ext/groups.c",
-        "return was_exact() && is_finite(sums[0]);",
-        "return is_finite(sums[0]);",
+        "return was_exact() && is_finite(sums->upper);",
+        "return is_finite(sums->upper);",
     ),
     Mutant(
         "additions: infinities as others",
         "ext/groups.c",
-        "return was_exact() && is_finite(sums[0]);",
+        "return was_exact() && is_finite(sums->upper);",
         "return was_exact();",
     ),
     Mutant(
@@ -179,20 +179,23 @@ OF_KERNELS = (
     ),
     Mutant("additions: short rows that round accepted", "ext/sums.c", "exact = was_exact();", "exact = 1;"),
     Mutant(
-        "additions: columns that round accepted", "ext/strips.c", ", g) || !was_exact()) return 0;", ", g)) return 0;"
+        "additions: columns that round accepted",
+        "ext/strips.c",
+        ", sums) || !was_exact()) return 0;",
+        ", sums)) return 0;",
     ),
     Mutant("additions: totals of columns that round accepted", "ext/strips.c", "    if (!was_exact()) return 0;\n", ""),
     Mutant(
         "additions: totals that round accepted",
         "ext/groups.c",
-        "total_of_pending(g, sums);\n    return was_exact();",
-        "total_of_pending(g, sums);\n    return 1;",
+        "g->pendings);\n    return was_exact();",
+        "g->pendings);\n    return 1;",
     ),
     Mutant(
         "additions: sums of lanes that round accepted",
         "ext/groups.c",
-        "return was_exact() && round_parts(total[t][0]",
-        "return round_parts(total[t][0]",
+        "return was_exact() && round_number(pairs[t]",
+        "return round_number(pairs[t]",
     ),
     Mutant("additions: lower halves lost", "ext/additions.c", "    *lower += difference(x, half, one);\n", ""),
     Mutant(
@@ -204,24 +207,29 @@ OF_KERNELS = (
     Mutant(
         "few rows: what errors have lost ignored",
         "ext/additions.c",
-        "        wrong |= (Words)(lost != 0.0);\n    }\n    sums",
-        "    }\n    sums",
-    ),
-    Mutant(
-        "lanes: two parts rounded to float32 twice",
-        "ext/folds.h",
-        "    if (dtype != F64 && any((Words)(sums[1] != 0.0))) return 0;\n",
+        "        wrong |= (Words)(lost != 0.0);\n",
         "",
     ),
     Mutant(
-        "lanes: float16 rounded twice", "ext/folds.h", "(Words)((bits & beyond) != 0) & (beyond + 1)", "bits & beyond"
+        "lanes: two parts rounded to float32 twice",
+        "ext/additions.h",
+        "dtype == F64 ? h.upper + h.lower : add_to_odd(h.upper, h.lower)",
+        "h.upper + h.lower",
+    ),
+    Mutant("lanes: to odd in the wrong direction", "ext/additions.h", "((grows & 2) - 1)", "(1 - (grows & 2))"),
+    Mutant("lanes: odd numbers changed, too", "ext/additions.h", " & is_even & ", " & "),
+    Mutant(
+        "lanes: float16 rounded twice",
+        "ext/additions.h",
+        "(Words)((bits & beyond) != 0) & (beyond + 1)",
+        "bits & beyond",
     ),
     Mutant("strips: lanes of two groups added twice", "ext/strips.c", "(int)(begin - first), ", "0, "),
     Mutant(
         "strips: columns beyond whole vectors lost",
         "ext/additions.c",
-        "min_of(j, columns - LANES) * bytes_of(type);",
-        "(j / LANES * LANES) * bytes_of(type) * (j + LANES <= columns);",
+        "min_of(j, columns - LANES) * bytes_of(form.type);",
+        "(j / LANES * LANES) * bytes_of(form.type) * (j + LANES <= columns);",
     ),
     Mutant("runs: imaginary parts among the real ones", "ext/sums.c", "t->pair_result ? 2 : 1", "1"),
     Mutant("environment not set", "ext/environment.h", "    _mm_setcsr(0x1f80);\n", ""),
@@ -235,7 +243,7 @@ OF_KERNELS = (
     Mutant("short cut: float64 not cast to float32", "ext/small_sums.pxi", "(given == F64 and wanted == F32) or ", ""),
     Mutant("short cut: axes twice", "ext/small_sums.pxi", "if summed[0] & bit:", "if False:"),
     Mutant("lanes: rounded twice", "ext/groups.c", "any((first + most) >> 54 | ", "any("),
-    Mutant("lanes: overflow not reported", "ext/folds.h", "return is_finite(doubles_of(narrower));", "return 1;"),
+    Mutant("lanes: overflow not reported", "ext/additions.h", "return is_finite(doubles_of(narrower));", "return 1;"),
     Mutant(
         "short columns: the column before counted",
         TEMPLATE,

@@ -147,6 +147,22 @@ def test_float16_are_rounded_once(rows: int, instruction_set: str) -> None:
         require_same_bits(psum(np.ascontiguousarray(a.T), 1), exact(a, 0))
 
 
+@pytest.mark.parametrize("out_dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("rows", [2, 16, 40, 300])
+def test_sums_of_float64_are_rounded_to_fewer_bits_once(out_dtype: type, rows: int, instruction_set: str) -> None:
+    rng = np.random.default_rng(rows)
+    bits = np.finfo(out_dtype).nmant
+    a = np.ldexp(rng.integers(-(2**bits), 2**bits, (rows, 200)) + 0.5, -bits)  # many sums are ties
+    a[-1] = np.ldexp(rng.integers(-3, 4, 200), -rng.integers(bits + 1, 90, 200))
+    expected = exact(a, 0, out_dtype)
+    for axis, laid_out in ((0, a), (1, np.ascontiguousarray(a.T))):
+        out = np.empty(200, out_dtype)
+        require_same_bits(psum(laid_out, axis, out=out), expected)
+    one = np.empty((), out_dtype)
+    for column, value in zip(a.T[:20], expected[:20], strict=True):
+        require_same_bits(psum(column, out=one)[()], value)
+
+
 def test_exact_products_of_float32_with_small_ones(instruction_set: str) -> None:
     for k in range(8, 60):
         A = np.array([ones_and(75, -k, j) for j in range(40)], np.float32)

@@ -104,7 +104,8 @@ static inline int write_lanes(Doubles sums, int dtype, void *out) {
 
 /* Rounds the sum of halves, of each lane, once; otherwise as write_lanes. */
 static inline int round_lanes_of(Halves h, int dtype, void *out) {
-    return write_lanes(dtype == F64 ? h.upper + h.lower : add_to_odd(h.upper, h.lower), dtype, out);
+    if (dtype == F64) return write_lanes(h.upper + h.lower, dtype, out);
+    return write_lanes(any((Words)(h.lower != 0.0)) ? add_to_odd(h.upper, h.lower) : h.upper, dtype, out);
 }
 /* The same of a pair. */
 int round_number(Pair pair, int dtype, void *out);

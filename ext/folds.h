@@ -12,6 +12,7 @@ enum {
     CHAINS = 2,            /* of additions that wait for each other: one alone would wait for its own results */
     CHAIN_ROWS = 16,       /* that are added to M, which has room for 16 numbers below 2^(E + 1) */
     PENDING = 8,           /* sums of blocks that wait to be folded */
+    PATIENCE = 16,         /* blocks before fewer folds, or plain additions, are tried again */
     BLOCK = 256,           /* rows of a run that are added, and if need be added again, at a time */
 };
 
@@ -21,6 +22,7 @@ typedef struct {
     Halves pending[PENDING];
     int pendings;
     int plain_patience;   /* blocks before plain additions are tried again */
+    int plain_failed;     /* when they were tried last */
     Doubles M[MOST_FOLDS];
     Words sums[MOST_FOLDS];   /* nothing if there are no chains in them */
     int E[LANES];         /* of each tally: window exponents */

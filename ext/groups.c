@@ -1,8 +1,6 @@
 /* Groups of lanes: which windows their folds have, what else to do where none fits, and what comes out. */
 #include "folds.h"
 
-enum { PATIENCE = 16 };   /* blocks before fewer folds, or plain additions, are tried again */
-
 int trusted = 1;
 
 /* With which most data comes out exactly: a float32 needs one fold, a float64 or the product of two float32 two, and
@@ -79,7 +77,7 @@ static void flush_folds(Group *g) {
 
 void begin_group(Group *g, int tallies, Tally *tally, Digits *digits, int bias) {
     g->chains = g->folds = g->patience = g->hopeless = g->spilled = 0;
-    g->pendings = g->plain_patience = 0;
+    g->pendings = g->plain_patience = g->plain_failed = 0;
     g->tallies = tallies;
     g->bias = bias;
     g->tally = tally;
@@ -226,9 +224,11 @@ static int add_plainly(const Form *f, const Rows *rows, Halves *sums) {
 static int add_to_pending(const Form *f, Group *g, const Rows *rows) {
     enum { FEW = 16 };   /* rows for which it is not worth to choose windows */
     Halves *const sums = &g->pending[g->pendings];
-    if (g->plain_patience) g->plain_patience--;
-    else if (can_be_added(f)) {
-        if (add_plainly(f, rows, sums)) return 1;
+    if (g->plain_patience) {
+        g->plain_patience--;
+    } else if (can_be_added(f)) {
+        g->plain_failed = !add_plainly(f, rows, sums);
+        if (!g->plain_failed) return 1;
         g->plain_patience = PATIENCE;
     }
     return trusted && !f->weighted && !g->folds && rows_in(rows) <= FEW && sum_with_errors(f, rows, sums);

@@ -83,7 +83,7 @@ static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int skip
     block.last = block.last_weights = NULL;
     block.count = BLOCK;
     for (ptrdiff_t blocks; rows.count > BLOCK; rows.count -= blocks * BLOCK, pass(&block, blocks * BLOCK)) {
-        blocks = min_of((rows.count - 1) / BLOCK, PENDING - g->pendings);
+        blocks = g->plain_failed ? 1 : min_of((rows.count - 1) / BLOCK, PENDING - g->pendings);
         add_blocks(&f, g, blocks, block);
     }
     rows.data = block.data;
@@ -166,6 +166,14 @@ static int is_short(const Task *t) {
            can_be_added(&t->form);
 }
 
+/* The next run, which has numbers of its own, may be added plainly again. */
+static void sum_run_by_folds(Task *t, Group *g, const char *data, char *results) {
+    t->by_folds++;
+    g->plain_patience = PATIENCE;
+    sum_run(t, g, data, NULL, results);
+    g->plain_patience = 0;
+}
+
 /* So many runs, of which the flags are read once. If one of them rounds, those of each half of the runs are read. */
 static void sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results,
                            ptrdiff_t result) {
@@ -189,9 +197,20 @@ static void sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data,
         int done = exact;
         for (int k = 0; done && k < g->tallies; k++)
             done = round_number(totals[i][k], t->dtype, results + i * result + k * t->pair_result);
-        if (done) continue;
-        sum_run(t, g, data + i * stride, NULL, results + i * result);
-        g->plain_patience = 0;   /* the next one has numbers of its own */
+        if (!done) sum_run_by_folds(t, g, data + i * stride, results + i * result);
+    }
+}
+
+/* Where most of some runs round, others are not tried for a while. */
+static void sum_all_short_runs(Task *t, Group *g, int axis, const char *data, char *results) {
+    const ptrdiff_t n = t->a.shape[axis], stride = t->a.stride[axis], result = t->a.result[axis];
+    int patience = 0;
+    for (ptrdiff_t i = 0, count; i < n; i += count) {
+        count = min_of(AT_ONCE, n - i);
+        t->by_folds = 0;
+        if (!patience) sum_short_runs(t, g, count, data + i * stride, stride, results + i * result, result);
+        else for (ptrdiff_t j = i; j < i + count; j++) sum_run_by_folds(t, g, data + j * stride, results + j * result);
+        patience = patience ? patience - 1 : t->by_folds > AT_ONCE / 2 ? PATIENCE : 0;
     }
 }
 
@@ -204,8 +223,7 @@ static void walk_kept(Task *t, int k, Group *g, const char *data, const char *we
     const int axis = t->kept[k];
     const ptrdiff_t n = t->a.shape[axis], stride = t->a.stride[axis], result = t->a.result[axis];
     if (g && k == t->kepts - 1 && is_short(t)) {
-        for (ptrdiff_t i = 0; i < n; i += AT_ONCE)
-            sum_short_runs(t, g, min_of(AT_ONCE, n - i), data + i * stride, stride, results + i * result, result);
+        sum_all_short_runs(t, g, axis, data, results);
         return;
     }
     for (ptrdiff_t i = 0; i < n; i++)

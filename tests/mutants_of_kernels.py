@@ -213,8 +213,8 @@ OF_KERNELS = (
     Mutant(
         "lanes: two parts rounded to float32 twice",
         "ext/additions.h",
-        "dtype == F64 ? h.upper + h.lower : add_to_odd(h.upper, h.lower)",
-        "h.upper + h.lower",
+        "? add_to_odd(h.upper, h.lower) : h.upper",
+        "? h.upper + h.lower : h.upper",
     ),
     Mutant("lanes: to odd in the wrong direction", "ext/additions.h", "((grows & 2) - 1)", "(1 - (grows & 2))"),
     Mutant("lanes: odd numbers changed, too", "ext/additions.h", " & is_even & ", " & "),

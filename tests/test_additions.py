@@ -156,9 +156,9 @@ def test_sums_of_float64_are_rounded_to_fewer_bits_once(out_dtype: type, rows: i
     a[-1] = np.ldexp(rng.integers(-3, 4, 200), -rng.integers(bits + 1, 90, 200))
     expected = exact(a, 0, out_dtype)
     for axis, laid_out in ((0, a), (1, np.ascontiguousarray(a.T))):
-        out = np.empty(200, out_dtype)
+        out: np.ndarray = np.empty(200, out_dtype)
         require_same_bits(psum(laid_out, axis, out=out), expected)
-    one = np.empty((), out_dtype)
+    one: np.ndarray = np.empty((), out_dtype)
     for column, value in zip(a.T[:20], expected[:20], strict=True):
         require_same_bits(psum(column, out=one)[()], value)
 

@@ -22,7 +22,7 @@ typedef struct {
     Halves pending[PENDING];
     int pendings;
     int plain_patience;   /* blocks before plain additions are tried again */
-    int plain_failed;     /* when they were tried last */
+    int plain_fits;       /* whether they were exact when they were tried last */
     Doubles M[MOST_FOLDS];
     Words sums[MOST_FOLDS];   /* nothing if there are no chains in them */
     int E[LANES];         /* of each tally: window exponents */

@@ -77,7 +77,7 @@ static void flush_folds(Group *g) {
 
 void begin_group(Group *g, int tallies, Tally *tally, Digits *digits, int bias) {
     g->chains = g->folds = g->patience = g->hopeless = g->spilled = 0;
-    g->pendings = g->plain_patience = g->plain_failed = 0;
+    g->pendings = g->plain_patience = g->plain_fits = 0;
     g->tallies = tallies;
     g->bias = bias;
     g->tally = tally;
@@ -227,8 +227,8 @@ static int add_to_pending(const Form *f, Group *g, const Rows *rows) {
     if (g->plain_patience) {
         g->plain_patience--;
     } else if (can_be_added(f)) {
-        g->plain_failed = !add_plainly(f, rows, sums);
-        if (!g->plain_failed) return 1;
+        g->plain_fits = add_plainly(f, rows, sums);
+        if (g->plain_fits) return 1;
         g->plain_patience = PATIENCE;
     }
     return trusted && !f->weighted && !g->folds && rows_in(rows) <= FEW && sum_with_errors(f, rows, sums);

@@ -83,7 +83,7 @@ static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int skip
     block.last = block.last_weights = NULL;
     block.count = BLOCK;
     for (ptrdiff_t blocks; rows.count > BLOCK; rows.count -= blocks * BLOCK, pass(&block, blocks * BLOCK)) {
-        blocks = g->plain_failed ? 1 : min_of((rows.count - 1) / BLOCK, PENDING - g->pendings);
+        blocks = g->plain_fits ? min_of((rows.count - 1) / BLOCK, PENDING - g->pendings) : 1;
         add_blocks(&f, g, blocks, block);
     }
     rows.data = block.data;

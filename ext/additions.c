@@ -25,9 +25,9 @@ INLINE void add_row(const Form form, const char *v, const char *w, Doubles *uppe
     *lower += difference(x, half, one);
 }
 
-/* By four chains of additions, each of which waits for the one before. Rows that lie `apart` are asked for in advance;
-   others the processor expects by itself. */
-INLINE void sum_of_rows(const Form form, const Rows *rows, const int apart, Halves *sums) {
+/* By four chains of additions, each of which waits for the one before. Rows that lie apart, or take their time, are
+   `asked_for` in advance; others the processor expects by itself. */
+INLINE void sum_of_rows(const Form form, const Rows *rows, const int asked_for, Halves *sums) {
     enum { CHAINS = 4 };
     Doubles u0 = {0}, u1 = u0, u2 = u0, u3 = u0, l0 = u0, l1 = u0, l2 = u0, l3 = u0, one = 1.0 - u0;
     const char *v = rows->data, *w = rows->weights;
@@ -39,7 +39,7 @@ INLINE void sum_of_rows(const Form form, const Rows *rows, const int apart, Halv
     FIX(u3, l3);
     ptrdiff_t left = rows->count;
     for (; left >= CHAINS; left -= CHAINS) {
-        if (apart) {
+        if (asked_for) {
 #pragma GCC unroll 4
             for (int k = 0; k < CHAINS; k++) __builtin_prefetch(v + k * stride + ahead);
         }
@@ -69,9 +69,9 @@ INLINE int sums_of_columns(const Form form, const Rows *rows, ptrdiff_t columns,
     return !any(wrong);
 }
 
-#define SUM(name, type, weighted, one_weight, skip)                              \
-    static __attribute__((noinline)) void name(const Rows *rows, Halves *sums) { \
-        sum_of_rows((Form){type, weighted, one_weight, skip}, rows, 0, sums);    \
+#define SUM(name, type, weighted, one_weight, skip)                                  \
+    static __attribute__((noinline)) void name(const Rows *rows, Halves *sums) {     \
+        sum_of_rows((Form){type, weighted, one_weight, skip}, rows, weighted, sums); \
     }
 #define SUM_COLUMNS(name, type, weighted)                                                           \
     static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t columns, Halves *sums) {  \

@@ -163,6 +163,16 @@ def test_sums_of_float64_are_rounded_to_fewer_bits_once(out_dtype: type, rows: i
         require_same_bits(psum(column, out=one)[()], value)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_float64_next_to_a_tie_of_float32_stays_on_its_side(sign: int, instruction_set: str) -> None:
+    out: np.ndarray = np.empty(16, np.float32)
+    for tiny in (2.0**-60, -(2.0**-60)):
+        for off in (-(2.0**-52), 0.0, 2.0**-52):
+            column = sign * np.array([1 + 2.0**-23, 2.0**-24, off, tiny])
+            a = np.repeat(column[:, None], 16, axis=1)
+            require_same_bits(psum(a, 0, out=out), exact(a, 0, np.float32))
+
+
 def test_exact_products_of_float32_with_small_ones(instruction_set: str) -> None:
     for k in range(8, 60):
         A = np.array([ones_and(75, -k, j) for j in range(40)], np.float32)

@@ -168,15 +168,15 @@ static int is_short(const Task *t) {
 
 /* The next run, which has numbers of its own, may be added plainly again. */
 static void sum_run_by_folds(Task *t, Group *g, const char *data, char *results) {
-    t->by_folds++;
     g->plain_patience = PATIENCE;
     sum_run(t, g, data, NULL, results);
     g->plain_patience = 0;
 }
 
-/* So many runs, of which the flags are read once. If one of them rounds, those of each half of the runs are read. */
-static void sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results,
-                           ptrdiff_t result) {
+/* So many runs, of which the flags are read once. If one of them rounds, those of each half of the runs are read. Returns
+   how many had to be folded. */
+static int sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results,
+                          ptrdiff_t result) {
     const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1), half = count / 2;
     Pair totals[AT_ONCE][2];
     Ends ends;
@@ -188,17 +188,18 @@ static void sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data,
         sum_lanes(&sums, g->tallies, totals[i]);
     }
     const int exact = was_exact();
-    if (!exact && count > 1) {
-        sum_short_runs(t, g, half, data, stride, results, result);
-        sum_short_runs(t, g, count - half, data + half * stride, stride, results + half * result, result);
-        return;
-    }
+    if (!exact && count > 1)
+        return sum_short_runs(t, g, half, data, stride, results, result) +
+               sum_short_runs(t, g, count - half, data + half * stride, stride, results + half * result, result);
+    int folded = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
         int done = exact;
         for (int k = 0; done && k < g->tallies; k++)
             done = round_number(totals[i][k], t->dtype, results + i * result + k * t->pair_result);
         if (!done) sum_run_by_folds(t, g, data + i * stride, results + i * result);
+        folded += !done;
     }
+    return folded;
 }
 
 /* Where most of some runs round, others are not tried for a while. */
@@ -207,10 +208,12 @@ static void sum_all_short_runs(Task *t, Group *g, int axis, const char *data, ch
     int patience = 0;
     for (ptrdiff_t i = 0, count; i < n; i += count) {
         count = min_of(AT_ONCE, n - i);
-        t->by_folds = 0;
-        if (!patience) sum_short_runs(t, g, count, data + i * stride, stride, results + i * result, result);
-        else for (ptrdiff_t j = i; j < i + count; j++) sum_run_by_folds(t, g, data + j * stride, results + j * result);
-        patience = patience ? patience - 1 : t->by_folds > AT_ONCE / 2 ? PATIENCE : 0;
+        if (patience) {
+            patience--;
+            for (ptrdiff_t j = i; j < i + count; j++) sum_run_by_folds(t, g, data + j * stride, results + j * result);
+        } else if (sum_short_runs(t, g, count, data + i * stride, stride, results + i * result, result) > AT_ONCE / 2) {
+            patience = PATIENCE;
+        }
     }
 }
 

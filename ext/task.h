@@ -30,7 +30,6 @@ typedef struct {
     int every_other;        /* nor do every other ones, or every other pairs, of runs */
     ptrdiff_t size;         /* of an element, converted */
     int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
-    int by_folds;           /* short runs of some that had to be folded */
     ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
 } Task;
 

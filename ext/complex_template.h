@@ -113,9 +113,8 @@ INLINE void JOIN(one_complex_row, N)(ptrdiff_t n, const T *a, const T *x, const 
     ptrdiff_t j = 0;
     for (; j + 4 * W <= n; j += 4 * W)
         for (int k = 0; k < 4; k++) {
-            const V u = LOAD(x + j + k * W);
-            V a0 = LOAD(a + j + k * W);
-            KEEP(a0);
+            V u = LOAD(x + j + k * W), a0 = LOAD(a + j + k * W);
+            KEEP(u); KEEP(a0);
             s[k] += a0 * u; t[k] += a0 * JOIN(swapped, N)(u);
         }
     for (; j + W <= n; j += W) {

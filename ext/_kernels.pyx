@@ -30,6 +30,8 @@ cdef Py_ssize_t LEAST_ROWS = 16, LEAST_SHARED = 32 << 10   # bytes of a product:
 cdef Py_ssize_t LEAST_COLUMN_PIECE = 512
 cdef Py_ssize_t COLUMNS_OF_THREAD = 64   # from which on a Fortran matrix is split by columns: those lie together
 cdef Py_ssize_t LEAST_COLUMNS = 256   # of a part whose sums lie side by side
+cdef Py_ssize_t FEWEST_COLUMNS = 32   # of a thread; rather than fewer, each adds a part of all columns
+cdef Py_ssize_t LONG_COLUMN = 32 << 10, FEWEST_LONG_COLUMNS = 96   # of which short pieces of rows come late from memory
 cdef Py_ssize_t PARTS_BY_COLUMNS = 4   # of a thread, at most: each needs room for a result, and is added up; unless A
 cdef Py_ssize_t MUCH_LARGER = 1024     # has so many times the bytes of all of these
 

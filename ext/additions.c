@@ -58,12 +58,44 @@ INLINE void sum_of_rows(const Form form, const Rows *rows, const int asked_for, 
     *sums = (Halves){u0, l0};
 }
 
-INLINE int sums_of_columns(const Form form, const Rows *rows, ptrdiff_t columns, Halves *sums) {
-    Rows own = *rows;
-    Words wrong = {0};
+/* `count` more rows, so that memory is read in its order, and sums are loaded and stored once for all of them. */
+INLINE void add_to_columns(const Form form, const ptrdiff_t count, const Rows *rows, ptrdiff_t columns, Doubles one,
+                           Halves *sums) {
+    enum { SECOND_LEVEL = 2 };   /* the cache: to ask for it in the first one is slower (docs: measurements) */
+    const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
+    const ptrdiff_t size = step_of(&form) * bytes_of(form.type);
+    const char *const w = rows->weights;
     for (ptrdiff_t j = 0; j < columns; j += LANES, sums++) {
-        own.data = rows->data + min_of(j, columns - LANES) * bytes_of(form.type);
-        sum_of_rows(form, &own, 1, sums);
+        const char *row = rows->data + min_of(j, columns - LANES) * size;
+        Halves s = *sums;
+#pragma GCC unroll 8
+        for (ptrdiff_t k = 0; k < count; k++) {
+            __builtin_prefetch(row + k * stride + ahead, 0, SECOND_LEVEL);
+            add_row(form, row + k * stride, w + k * weight_stride, &s.upper, &s.lower, one);
+        }
+        sums->upper = s.upper;
+        if (is_halved(form)) sums->lower = s.lower;
+    }
+}
+
+INLINE int sums_of_columns(const Form form, const Rows *rows, ptrdiff_t columns, Halves *sums) {
+    enum { TOGETHER = 8, NARROW = 2 * LANES };   /* the sums of narrow rows would wait for each other */
+    Rows own = *rows;
+    const ptrdiff_t step = step_of(&form) * bytes_of(form.type), vectors = (columns + LANES - 1) / LANES;
+    const int by_rows = columns > NARROW && rows->count >= TOGETHER;
+    Words wrong = {0};
+    if (by_rows) {
+        Doubles one = 1.0 - (Doubles){0};
+        __asm__("" : "+x"(one));   /* lest the compiler know that it multiplies by one */
+        memset(sums, 0, (size_t)vectors * sizeof *sums);
+        for (; own.count >= TOGETHER; own.count -= TOGETHER, pass(&own, TOGETHER))
+            add_to_columns(form, TOGETHER, &own, columns, one, sums);
+        for (; own.count > 0; own.count--, pass(&own, 1))
+            add_to_columns(form, 1, &own, columns, one, sums);
+    }
+    for (ptrdiff_t j = 0; j < columns; j += LANES, sums++) {
+        own.data = rows->data + min_of(j, columns - LANES) * step;
+        if (!by_rows) sum_of_rows(form, &own, 1, sums);
         wrong |= (Words)(sums->upper - sums->upper != 0.0);
     }
     return !any(wrong);
@@ -73,15 +105,16 @@ INLINE int sums_of_columns(const Form form, const Rows *rows, ptrdiff_t columns,
     static __attribute__((noinline)) void name(const Rows *rows, Halves *sums) {     \
         sum_of_rows((Form){type, weighted, one_weight, skip}, rows, weighted, sums); \
     }
-#define SUM_COLUMNS(name, type, weighted)                                                           \
-    static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t columns, Halves *sums) {  \
-        return sums_of_columns((Form){type, weighted, 1, 0}, rows, columns, sums);                  \
+#define SUM_COLUMNS(name, type, weighted, skip)                                                    \
+    static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t columns, Halves *sums) { \
+        return sums_of_columns((Form){type, weighted, 1, skip}, rows, columns, sums);              \
     }
 
 #if HAS_HALVES
 SUM(sum_halves, F16, 0, 0, 0)
 SUM(sum_every_other_half, F16, 0, 0, 1)
-SUM_COLUMNS(sum_columns_of_halves, F16, 0)
+SUM_COLUMNS(sum_columns_of_halves, F16, 0, 0)
+SUM_COLUMNS(sum_every_other_column_of_halves, F16, 0, 1)
 #endif
 SUM(sum_floats, F32, 0, 0, 0)
 SUM(sum_every_other_float, F32, 0, 0, 1)
@@ -91,11 +124,16 @@ SUM(sum_every_other_double, F64, 0, 0, 1)
 SUM(sum_every_other_pair, F64, 0, 0, 2)
 SUM(sum_float_products, F32, 1, 0, 0)
 SUM(sum_float_rows, F32, 1, 1, 0)
-SUM_COLUMNS(sum_columns_of_floats, F32, 0)
-SUM_COLUMNS(sum_columns_of_doubles, F64, 0)
-SUM_COLUMNS(sum_columns_of_products, F32, 1)
+SUM_COLUMNS(sum_columns_of_floats, F32, 0, 0)
+SUM_COLUMNS(sum_every_other_column_of_floats, F32, 0, 1)
+SUM_COLUMNS(sum_every_other_pair_of_columns_of_floats, F32, 0, 2)
+SUM_COLUMNS(sum_columns_of_doubles, F64, 0, 0)
+SUM_COLUMNS(sum_every_other_column, F64, 0, 1)
+SUM_COLUMNS(sum_every_other_pair_of_columns, F64, 0, 2)
+SUM_COLUMNS(sum_columns_of_products, F32, 1, 0)
 
 typedef void (*Summing)(const Rows *rows, Halves *sums);
+typedef int (*SummingColumns)(const Rows *rows, ptrdiff_t columns, Halves *sums);
 
 /* By type, and how elements lie apart. */
 static const Summing sums_of[DTYPES][3] = {
@@ -104,6 +142,13 @@ static const Summing sums_of[DTYPES][3] = {
 #endif
     [F32] = {sum_floats, sum_every_other_float, sum_every_other_pair_of_floats},
     [F64] = {sum_doubles, sum_every_other_double, sum_every_other_pair},
+};
+static const SummingColumns sums_of_columns_of[DTYPES][3] = {
+#if HAS_HALVES
+    [F16] = {sum_columns_of_halves, sum_every_other_column_of_halves, NULL},
+#endif
+    [F32] = {sum_columns_of_floats, sum_every_other_column_of_floats, sum_every_other_pair_of_columns_of_floats},
+    [F64] = {sum_columns_of_doubles, sum_every_other_column, sum_every_other_pair_of_columns},
 };
 
 int can_be_added(const Form *f) { return flags_are_kept && !is_double_product(f); }
@@ -114,11 +159,7 @@ void sum_rows(const Form *f, const Rows *rows, Halves *sums) {
 }
 
 int sum_columns(const Form *f, const Rows *rows, ptrdiff_t columns, Halves *sums) {
-    if (f->weighted) return sum_columns_of_products(rows, columns, sums);
-#if HAS_HALVES
-    if (f->type == F16) return sum_columns_of_halves(rows, columns, sums);
-#endif
-    return (f->type == F32 ? sum_columns_of_floats : sum_columns_of_doubles)(rows, columns, sums);
+    return (f->weighted ? sum_columns_of_products : sums_of_columns_of[f->type][f->skip])(rows, columns, sums);
 }
 
 int sum_with_errors(const Form *f, const Rows *rows, Halves *sums) {

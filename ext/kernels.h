@@ -79,7 +79,7 @@ const Kernels *kernels_named(const char *name);
 /* The best that this processor has. */
 const Kernels *kernels_best(void);
 
-enum { ROOM_BYTES = 448 << 10 };
+enum { ROOM_BYTES = 896 << 10 };
 
 /* Digits into [-2^31, 2^31), the top one excepted; the value is unchanged. */
 void normalise_digits(int count, int64_t *digit);

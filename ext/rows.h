@@ -12,6 +12,9 @@ typedef struct {
     int skip;       /* 1: elements, without weights, lie two apart; 2: so do pairs of them */
 } Form;
 
+/* From one element to the next, in elements. */
+static inline ptrdiff_t step_of(const Form *f) { return f->skip ? 2 : 1; }
+
 /* Rows of LANES elements, and perhaps one more that lies elsewhere. */
 typedef struct {
     const char *data, *weights;
@@ -27,6 +30,11 @@ static inline const char *row_of(const Rows *rows, ptrdiff_t i) {
 }
 static inline const char *weights_of(const Rows *rows, ptrdiff_t i) {
     return i < rows->count ? rows->weights + i * rows->weight_stride : rows->last_weights;
+}
+
+static inline void pass(Rows *rows, ptrdiff_t count) {
+    rows->data += count * rows->stride;
+    if (rows->weights) rows->weights += count * rows->weight_stride;
 }
 
 static inline int is_double_product(const Form *f) { return f->weighted && f->type == F64; }

@@ -31,21 +31,29 @@ cdef class Sum:
         if in_parts and self.addends.ndim:
             shape, strides = np.shape(self.a), (<object>self.a).strides
             self.axis = split_axis(shape, self.workers if self.workers > 1 else WAYS, strides, self.kept)
-            if self.axis < self.kept and self._is_innermost(self.axis):
-                least = LEAST_COLUMNS
-                summed = shape[self.kept:]
-                other = split_axis(summed, self.workers, strides[self.kept:]) if summed else 0
-                if summed and shape[self.axis] < least * self.workers and summed[other] >= 8 * self.workers:
-                    self.axis, least = self.kept + other, 1
+            if self.axis < self.kept:
+                inside = self._elements_inside(self.axis)
+                least = max(1, LEAST_COLUMNS // inside)
+                if inside < LEAST_COLUMNS and self._is_summed_by_parts(shape[self.axis] * inside, shape[self.kept:]):
+                    self.axis = self.kept + split_axis(shape[self.kept:], self.workers, strides[self.kept:])
+                    least = 1
         length = self.addends.shape[self.axis]
         self.parts = number_of_parts(nbytes, length, least, self.workers) if in_parts else 1
 
-    cdef bint _is_innermost(self, int axis):
+    cdef Py_ssize_t _elements_inside(self, int axis):
+        """How many elements lie together where one is taken along this axis."""
         cdef int k
+        cdef Py_ssize_t count = 1
         for k in range(self.addends.ndim):
             if k != axis and self.addends.shape[k] > 1 and abs(self.addends.stride[k]) < abs(self.addends.stride[axis]):
-                return False
-        return True
+                count *= self.addends.shape[k]
+        return count
+
+    cdef bint _is_summed_by_parts(self, Py_ssize_t columns, summed):
+        """Whether sums of columns are better made of parts, by states, than the columns are shared out."""
+        longest = max(summed, default=0)
+        fewest = FEWEST_COLUMNS if longest < LONG_COLUMN else FEWEST_LONG_COLUMNS
+        return longest >= 8 * self.workers and columns < fewest * self.workers
 
     cdef cnp.ndarray states(self):
         """The sums as exact states, normalised."""

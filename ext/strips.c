@@ -1,9 +1,11 @@
 /* Sums of neighbouring columns, a strip of them at a time: each lane of a vector is a sum of its own. */
 #include "task.h"
 
+enum { AHEAD = 16384 };   /* bytes of a strip: how far before its use memory is asked for */
+
 /* Of columns that are read where they lie, the last vector overlaps the one before: of 21 columns, vectors of 8 begin at
    0, 8 and 13. Those that are copied are followed by zeros. */
-static int overlaps(const Task *t, ptrdiff_t columns) { return t->ready && columns >= LANES; }
+static int overlaps(const Task *t, ptrdiff_t columns) { return (t->ready || t->form.skip) && columns >= LANES; }
 
 static ptrdiff_t groups_of(ptrdiff_t columns) { return (columns + LANES - 1) / LANES; }
 
@@ -26,14 +28,14 @@ static int add_columns_plainly(const Form *f, ptrdiff_t columns, const Rows *row
 }
 
 /* Rows of whole vectors. */
-static void add_columns(Task *t, ptrdiff_t columns, const Rows *rows) {
+static void add_columns(Task *t, const Form *f, ptrdiff_t columns, const Rows *rows) {
     Group *const g = t->strips->group;
-    if (add_columns_plainly(&t->form, columns, rows, g)) return;
+    if (add_columns_plainly(f, columns, rows, g)) return;
     for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
         Rows own = *rows;
-        own.data += min_of(i * LANES, columns - LANES) * t->size;
-        if (i && !g[i].folds && !g[i].hopeless && g[i - 1].folds) follow_windows(&t->form, &g[i], &g[i - 1]);
-        add_rows(&t->form, &g[i], &own);
+        own.data += min_of(i * LANES, columns - LANES) * step_of(f) * t->size;
+        if (i && !g[i].folds && !g[i].hopeless && g[i - 1].folds) follow_windows(f, &g[i], &g[i - 1]);
+        add_rows(f, &g[i], &own);
     }
 }
 
@@ -41,21 +43,26 @@ static void add_columns(Task *t, ptrdiff_t columns, const Rows *rows) {
 static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights, ptrdiff_t count,
                               int is_last) {
     const Addends *a = &t->a;
-    const ptrdiff_t stride = a->stride[t->rows], size = t->size, ahead = is_last ? columns * size : count * stride;
+    const ptrdiff_t stride = a->stride[t->rows], size = t->size, row = columns * step_of(&t->form) * size;
+    const ptrdiff_t ahead = is_last ? row : (1 + AHEAD / row) * stride;
+    Form form = t->form;
     Rows rows = {data, weights, stride, t->form.weighted ? a->weight[t->rows] : 0, count, ahead, NULL, NULL};
     if (!overlaps(t, columns)) {
         const ptrdiff_t whole = groups_of(columns) * LANES;
+        const int from = t->pairs ? complex_of(a->dtype) : a->dtype;
+        const int to = t->pairs ? complex_of(form.type) : form.type;
         char *tile = t->strips->tile;
+        form.skip = 0;
         rows.data = tile;
         rows.stride = whole * size;
         rows.ahead = 0;
         for (ptrdiff_t i = 0; i < count; i++, tile += whole * size) {
-            fetch(columns, data + i * stride, a->stride[t->inner], a->dtype, a->swapped, t->form.type, tile);
+            fetch(columns / (1 + t->pairs), data + i * stride, a->stride[t->inner], from, a->swapped, to, tile);
             memset(tile + columns * size, 0, (size_t)((whole - columns) * size));
         }
         columns = whole;
     }
-    add_columns(t, columns, &rows);
+    add_columns(t, &form, columns, &rows);
 }
 
 void add_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights) {
@@ -76,40 +83,60 @@ static Lanes lanes_of(const Task *t, ptrdiff_t columns, ptrdiff_t i) {
     return (Lanes){first, (int)(begin - first), (int)min_of(LANES, columns - first)};
 }
 
-static inline void scatter(const char *rounded, const size_t size, Lanes lanes, char *results, ptrdiff_t step) {
-    for (int j = lanes.from; j < lanes.to; j++) memcpy(results + j * step, rounded + (size_t)j * size, size);
+/* From the result of the first column to that of column j. */
+static inline ptrdiff_t place_of(const Task *t, ptrdiff_t j) {
+    return t->pairs ? j / 2 * t->a.result[t->inner] + j % 2 * t->pair_result : j * t->a.result[t->inner];
+}
+
+static inline void scatter(const Task *t, const char *rounded, const size_t size, Lanes lanes, char *results) {
+    for (int j = lanes.from; j < lanes.to; j++)
+        memcpy(results + place_of(t, lanes.first + j), rounded + (size_t)j * size, size);
 }
 
 static void store_lanes(const Task *t, const double *rounded, Lanes lanes, char *results) {
-    const ptrdiff_t step = t->a.result[t->inner];
-    results += lanes.first * step;
     switch (t->dtype) {
-    case F64: scatter((const char *)rounded, 8, lanes, results, step); break;
-    case F32: scatter((const char *)rounded, 4, lanes, results, step); break;
-    default: scatter((const char *)rounded, 2, lanes, results, step);
+    case F64: scatter(t, (const char *)rounded, 8, lanes, results); break;
+    case F32: scatter(t, (const char *)rounded, 4, lanes, results); break;
+    default: scatter(t, (const char *)rounded, 2, lanes, results);
     }
+}
+
+/* Rounds the sums of all groups; 0 where it must be done in another way. */
+static int store_totals(const Task *t, ptrdiff_t columns, const Halves *totals, char *results) {
+    const ptrdiff_t size = (ptrdiff_t)size_of(t->dtype);
+    const int neighbours = place_of(t, 1) == size && place_of(t, 2) == 2 * size;
+    for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
+        const Lanes lanes = lanes_of(t, columns, i);
+        double rounded[LANES];
+        const int direct = neighbours && lanes.to == LANES;
+        char *const out = direct ? results + lanes.first * size : (char *)rounded;
+        if (!round_lanes_of(totals[i], t->dtype, out)) return 0;
+        if (!direct) store_lanes(t, rounded, lanes, results);
+    }
+    return 1;
 }
 
 /* Of strips of which all is pending, at once. */
 static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
-    const ptrdiff_t groups = groups_of(columns), step = t->a.result[t->inner];
-    const int neighbours = step == (ptrdiff_t)size_of(t->dtype);
+    const ptrdiff_t groups = groups_of(columns);
     const Group *g = t->strips->group;
     Halves totals[STRIP / LANES];
     for (ptrdiff_t i = 0; i < groups; i++)
         if (!is_pending(&g[i])) return 0;
     clear_flags();
     for (ptrdiff_t i = 0; i < groups; i++) totals[i] = sum_of(g[i].pending, g[i].pendings);
-    if (!was_exact()) return 0;
-    for (ptrdiff_t i = 0; i < groups; i++) {
-        const Lanes lanes = lanes_of(t, columns, i);
-        double rounded[LANES];
-        const int direct = neighbours && lanes.to == LANES;
-        char *const out = direct ? results + lanes.first * step : (char *)rounded;
-        if (!round_lanes_of(totals[i], t->dtype, out)) return 0;
-        if (!direct) store_lanes(t, rounded, lanes, results);
+    return was_exact() && store_totals(t, columns, totals, results);
+}
+
+/* Strips of one row: elements that are sums of their own. */
+static int deliver_elements(Task *t, ptrdiff_t columns, const char *data, char *results) {
+    Halves totals[STRIP / LANES];
+    if (t->dtype == STATES || t->form.weighted || !overlaps(t, columns)) return 0;
+    for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
+        const char *first = data + lanes_of(t, columns, i).first * step_of(&t->form) * t->size;
+        totals[i] = (Halves){load(t->form.type, t->form.skip, first) + 0.0, {0}};   /* there is no sum of -0.0 */
     }
-    return 1;
+    return store_totals(t, columns, totals, results);
 }
 
 static void deliver_lanes(Task *t, Group *g, Lanes lanes, char *results) {
@@ -118,7 +145,7 @@ static void deliver_lanes(Task *t, Group *g, Lanes lanes, char *results) {
         store_lanes(t, rounded, lanes, results);
         return;
     }
-    for (int j = lanes.from; j < lanes.to; j++) deliver(t, g, j, results + (lanes.first + j) * t->a.result[t->inner]);
+    for (int j = lanes.from; j < lanes.to; j++) deliver(t, g, j, results + place_of(t, lanes.first + j));
 }
 
 static void deliver_strip(Task *t, ptrdiff_t columns, char *results) {
@@ -134,18 +161,21 @@ static void deliver_strip(Task *t, ptrdiff_t columns, char *results) {
 
 void begin_strips(Task *t) {
     Strips *s = t->strips;
-    for (int i = 0; i < STRIP / LANES && i * LANES < t->a.shape[t->inner]; i++)
+    for (int i = 0; i < STRIP / LANES && i * LANES < (1 + t->pairs) * t->a.shape[t->inner]; i++)
         begin_group(&s->group[i], LANES, &s->tally[i * LANES], &s->digits[i * LANES], bias_of(t));
 }
 
 /* None of them shorter than a vector, but for a single one. */
 void sum_strips(Task *t, const char *data, const char *weights, char *results) {
     const Addends *a = &t->a;
-    const ptrdiff_t n = a->shape[t->inner];
+    const ptrdiff_t each = 1 + t->pairs, n = each * a->shape[t->inner];
+    const int single = !t->summeds && a->shape[t->rows] == 1;
     for (ptrdiff_t i = 0, columns; i < n; i += columns) {
         const ptrdiff_t left = n - i;
+        const char *first = data + i / each * a->stride[t->inner];
         columns = left > STRIP && left < STRIP + LANES ? STRIP - LANES : min_of(STRIP, left);
-        walk_summed(t, 0, NULL, columns, data + i * a->stride[t->inner], weights);
-        deliver_strip(t, columns, results + i * a->result[t->inner]);
+        if (single && deliver_elements(t, columns, first, results + place_of(t, i))) continue;
+        walk_summed(t, 0, NULL, columns, first, weights);
+        deliver_strip(t, columns, results + place_of(t, i));
     }
 }

@@ -34,7 +34,7 @@ void deliver(Task *task, Group *g, int t, char *result) {
 typedef struct { double elements[2 * LANES], weights[LANES]; } Ends;
 
 static Rows rows_of(const Form *f, ptrdiff_t n, const char *v, const char *w, Ends *ends) {
-    const ptrdiff_t size = (ptrdiff_t)size_of(f->type), step = f->skip ? 2 : 1, row = LANES * step * size;
+    const ptrdiff_t size = (ptrdiff_t)size_of(f->type), step = step_of(f), row = LANES * step * size;
     const size_t rest = (size_t)(n % LANES);
     Rows rows = {v, w, row, sizeof(Doubles), n / LANES, AHEAD, NULL, NULL};
     if (!rest) return rows;
@@ -44,11 +44,6 @@ static Rows rows_of(const Form *f, ptrdiff_t n, const char *v, const char *w, En
     rows.last = (const char *)ends->elements;
     rows.last_weights = (const char *)ends->weights;
     return rows;
-}
-
-static void pass(Rows *rows, ptrdiff_t count) {
-    rows->data += count * rows->stride;
-    if (rows->weights) rows->weights += count * rows->weight_stride;
 }
 
 /* Whole blocks, no more than can be pending. */
@@ -251,26 +246,21 @@ static int is_strip(const Addends *a, int run, int strip) {
     return a->shape[strip] >= LONG && (run < 0 || a->shape[run] < LONG || a->stride[strip] < a->stride[run]);
 }
 
-/* The real and imaginary parts of complex elements that are not kept themselves lie as pairs along runs. */
-static int has_pairs(const Addends *a) {
+/* Whether the last axis is that of real and imaginary parts, each of which has results of its own, or weights. */
+static int has_parts(const Addends *a) {
     const int last = a->ndim - 1;
     if (last < 1 || a->shape[last] != 2 || a->stride[last] != (ptrdiff_t)size_of(a->dtype)) return 0;
     if (a->dtype != F32 && a->dtype != F64) return 0;
-    if (a->result[last - 1] || (a->weights && a->weight[last] != sizeof(double))) return 0;
-    return a->weights || a->result[last];
+    return a->weights ? !a->result[last - 1] && a->weight[last] == sizeof(double) : a->result[last] != 0;
 }
 
 static int choose_walk(Task *t) {
     Addends *a = &t->a;
-    t->pairs = has_pairs(a);
+    t->pairs = has_parts(a);
     a->ndim -= t->pairs;
     const int strip = best_axis(a, 1);
     int run = best_axis(a, 0);
     const int strips = is_strip(a, run, strip) && !(t->pairs && a->weights);
-    if (strips) {   /* the parts are one more axis of results */
-        a->ndim += t->pairs;
-        t->pairs = 0;
-    }
     if (t->pairs) t->pair_result = a->result[a->ndim];
     if (run < 0) {   /* each element is a sum of its own */
         run = a->ndim++;
@@ -302,8 +292,9 @@ static void sum_floats(Task *t, char *results) {
     if (HAS_HALVES && t->a.dtype == F16 && !t->form.weighted) t->form.type = F16;
     t->size = (ptrdiff_t)size_of(t->form.type);
     t->ready = lies_ready(t, t->pairs ? 2 : 1);
-    t->every_other = !strips && !t->form.weighted && lies_ready(t, t->pairs ? 4 : 2);
+    t->every_other = !t->form.weighted && lies_ready(t, t->pairs ? 4 : 2);
     if (strips) {
+        if (t->every_other) t->form.skip = 1 + t->pairs;
         begin_strips(t);
         walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
         return;

@@ -4,7 +4,7 @@
 
 #include "folds.h"
 
-enum { STRIP = 256, STRIP_ROWS = 32 };   /* neighbouring sums worked on at a time */
+enum { STRIP = 512, STRIP_ROWS = 32 };   /* neighbouring sums worked on at a time */
 
 /* The room of strips. */
 typedef struct {

@@ -89,7 +89,6 @@ cdef Py_ssize_t MOST_COPIED = 1 << 16   # elements, to cast or mask them before 
 cdef dict PARTS = {F16: np.dtype(np.float16), F32: np.dtype(np.float32), F64: np.dtype(np.float64)}
 cdef Py_ssize_t MOST_WITHIN_64_BITS = 1 << 31   # numbers of 32 bits
 cdef object MOST_INITIAL = 1 << 53      # which every float64 and integer can be
-cdef object MOST_OF_FLOAT32 = 1 << 24   # as far as it has all integers
 cdef Py_ssize_t LONG_RESULT = 100000     # elements
 cdef Py_ssize_t LET_OTHERS_RUN = 30000   # elements that take some microseconds: the GIL is released from then on
 

@@ -96,7 +96,7 @@ INLINE int sums_of_columns(const Form form, const Rows *rows, ptrdiff_t columns,
     for (ptrdiff_t j = 0; j < columns; j += LANES, sums++) {
         own.data = rows->data + min_of(j, columns - LANES) * step;
         if (!by_rows) sum_of_rows(form, &own, 1, sums);
-        wrong |= (Words)(sums->upper - sums->upper != 0.0);
+        wrong |= not_finite(sums->upper);
     }
     return !any(wrong);
 }
@@ -214,7 +214,7 @@ int round_number(Pair pair, int dtype, void *out) {
     }
     double rounded[LANES];
     const Halves alone = {pair.upper - (Doubles){0}, pair.lower - (Doubles){0}};
-    const int done = round_lanes_of(alone, dtype, rounded);
+    const int done = !any(round_lanes_of(alone, dtype, rounded));
     if (done) memcpy(out, rounded, size_of(dtype));
     return done;
 }

@@ -56,7 +56,9 @@ typedef struct { double upper, lower; } Pair;
    clear_flags() and was_exact(). */
 void sum_lanes(const Halves *sums, int tallies, Pair *pairs);
 
-static inline int is_finite(Doubles v) { return !any((Words)(v - v != 0.0)); }
+/* Lanes that are infinite or NaN. */
+static inline Words not_finite(Doubles v) { return (Words)(v - v != 0.0); }
+static inline int is_finite(Doubles v) { return !any(not_finite(v)); }
 
 static inline Doubles two_sum(Doubles a, Doubles b, Doubles *error) {
     const Doubles sum = a + b, of_b = sum - a;
@@ -82,32 +84,33 @@ static inline Floats rounded_to_odd(Doubles v) {
     return __builtin_convertvector((Doubles)((bits & ~beyond) | odd), Floats);
 }
 
-/* Sums as numbers of this dtype, side by side; 0 where one of them overflows, or it is none of these dtypes. */
-static inline int write_lanes(Doubles sums, int dtype, void *out) {
+/* Sums as numbers of this dtype, side by side. Returns lanes of zeros but where one of them overflows; or it is none of
+   these dtypes. */
+static inline Words write_lanes(Doubles sums, int dtype, void *out) {
     if (dtype == F64) {
         memcpy(out, &sums, sizeof sums);
-        return is_finite(sums);
+        return not_finite(sums);
     }
     if (dtype == F32) {
         const Floats narrower = __builtin_convertvector(sums, Floats);
         memcpy(out, &narrower, sizeof narrower);
-        return is_finite(doubles_of(narrower));
+        return not_finite(doubles_of(narrower));
     }
 #if HAS_HALVES
     if (dtype == F16) {
         store_halves(rounded_to_odd(sums), out);
-        return is_finite(load_halves(out));
+        return not_finite(load_halves(out));
     }
 #endif
-    return 0;
+    return ~(Words){0};
 }
 
 /* Rounds the sum of halves, of each lane, once; otherwise as write_lanes. */
-static inline int round_lanes_of(Halves h, int dtype, void *out) {
+static inline Words round_lanes_of(Halves h, int dtype, void *out) {
     if (dtype == F64) return write_lanes(h.upper + h.lower, dtype, out);
     return write_lanes(any((Words)(h.lower != 0.0)) ? add_to_odd(h.upper, h.lower) : h.upper, dtype, out);
 }
-/* The same of a pair. */
+/* The same of a pair; 0 where that must be done in another way. */
 int round_number(Pair pair, int dtype, void *out);
 
 #endif

@@ -308,7 +308,7 @@ int round_lanes(Group *g, int dtype, void *out) {
     typedef int64_t Integers __attribute__((vector_size(VECTOR_BYTES)));
     const uint64_t most = 1ull << 53;
     Halves total;
-    if (has_total(g, &total) && round_lanes_of(total, dtype, out)) return 1;
+    if (has_total(g, &total) && !any(round_lanes_of(total, dtype, out))) return 1;
     settle(g);
     if (g->spilled || !g->chains || (g->folds == 2 ? dtype != F64 : g->folds != 1)) return 0;
     const Words first = g->sums[0], second = g->folds == 2 ? g->sums[1] : (Words){0};
@@ -316,7 +316,7 @@ int round_lanes(Group *g, int dtype, void *out) {
     if (any((first + most) >> 54 | (second + most) >> 54 | small >> 63)) return 0;
     Doubles sums = __builtin_convertvector((Integers)first, Doubles) * units_of(g, 0);
     if (g->folds == 2) sums += __builtin_convertvector((Integers)second, Doubles) * units_of(g, 1);
-    return write_lanes(sums, dtype, out);
+    return !any(write_lanes(sums, dtype, out));
 }
 
 int round_tally(Group *g, int t, int dtype, void *out) {

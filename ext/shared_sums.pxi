@@ -9,9 +9,10 @@ cdef class Sum:
     cdef Py_ssize_t parts
     cdef int digits
 
-    def __init__(self, cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False):
+    def __init__(self, cnp.ndarray a not None, int kept, int workers, cnp.ndarray weights=None, bint single=False,
+                 int result=U64):
         self.a, self.kept, self.workers = a, kept, min(workers, MOST_THREADS)
-        describe(&self.addends, a, loop_of(dtype_of_number(cnp.PyArray_TYPE(a))))
+        describe(&self.addends, a, loop_of(dtype_of_number(cnp.PyArray_TYPE(a)), result))
         self.digits = 1 if self.addends.loop == U64 else SUM_STATE
         cdef int axis, missing
         if weights is not None:
@@ -176,8 +177,11 @@ def sum_states(cnp.ndarray a not None, int kept, int workers, cnp.ndarray weight
 
 def write_sums(cnp.ndarray a not None, int kept, int workers, cnp.ndarray out not None, cnp.ndarray weights=None,
                bint single=False):
-    """Write the sums of `sum_states`, each rounded once, into `out`, of floats; return what `round_states` does."""
-    cdef Sum total = Sum(a, kept, workers, weights, single)
+    """Write the sums of `sum_states`, each rounded once, into `out`, of floats; return what `round_states` does.
+
+    Integers are cast to the dtype of `out` first.
+    """
+    cdef Sum total = Sum(a, kept, workers, weights, single, dtype_of_number(cnp.PyArray_TYPE(out)))
     return total.write(out)
 
 

@@ -180,7 +180,7 @@ cdef int number_of_sum(int number) noexcept:
 
 
 cdef cnp.ndarray zeros_without(cnp.ndarray a, Axes summed, bint keepdims, int number):
-    """Zeros in the shape of `a` without some axes, or with length 1 there."""
+    """Zeros in the shape of `a` without some axes, or with length 1 there; in the order of its axes, as in NumPy."""
     cdef cnp.npy_intp shape[MAX_DIMS]
     cdef int k, ndim = 0
     for k in range(cnp.PyArray_NDIM(a)):
@@ -188,7 +188,7 @@ cdef cnp.ndarray zeros_without(cnp.ndarray a, Axes summed, bint keepdims, int nu
             continue
         shape[ndim] = 1 if summed >> k & 1 else cnp.PyArray_DIM(a, k)
         ndim += 1
-    return cnp.PyArray_ZEROS(ndim, shape, number, 0)
+    return cnp.PyArray_ZEROS(ndim, shape, number, cnp.PyArray_ISFORTRAN(a))
 
 
 cdef int part_of(int number) noexcept:
@@ -257,21 +257,12 @@ cdef object as_it_is_added(cnp.ndarray a, dtype, where, bint casts, int *number)
     return a if where is True else masked(a, where)
 
 
-cdef bint add_up_as_integers(cnp.ndarray a, dtype, bint casts) except -1:
-    """Whether the sum of these integers, cast to this dtype, is that of integers that are all cast to it.
-
-    `casts`: whether they are cast as they are added otherwise, which is faster than to look for the largest.
-    """
+cdef bint add_up_as_integers(cnp.ndarray a, dtype) except -1:
+    """Whether the sum of these integers, cast to this dtype, is that of integers that are all cast to it."""
     cdef int given = dtype_of_number(cnp.PyArray_TYPE(a)), wanted = dtype_of_number(number_named(dtype))
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(a)
-    if given >= F16 or wanted not in (F32, F64) or size > MOST_WITHIN_64_BITS:
+    if given >= F16 or wanted not in (F32, F64) or cnp.PyArray_SIZE(a) > MOST_WITHIN_64_BITS:
         return False
-    if given <= (U32 if wanted == F64 else U16):
-        return True
-    if casts or size <= MOST_COPIED:   # which is also faster
-        return False
-    most = min(MOST_INITIAL if wanted == F64 else MOST_OF_FLOAT32, (2**63 - 1) // size)
-    return -most <= a.min() and a.max() <= most
+    return given <= (U32 if wanted == F64 else U16)
 
 
 cdef bint is_cast_first(int wanted, int given) noexcept:
@@ -302,8 +293,7 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
     if not find_axes(axis, cnp.PyArray_NDIM(a), &summed):
         return None
     cdef bint is_cast = dtype is not None and initial is zero
-    cdef bint casts = is_cast and summed == every_axis(cnp.PyArray_NDIM(a)) and is_dense(a)
-    if is_cast and out is None and add_up_as_integers(a, dtype, casts):
+    if is_cast and out is None and add_up_as_integers(a, dtype):
         s = plain_sum(a, axis, None, None, keepdims, initial, where, backend, workers)
         return None if s is None else s.astype(cnp.PyArray_DescrFromType(number_named(dtype)))
     number = number_of_sum(number)
@@ -311,7 +301,7 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
         if is_as_wide(dtype_of_number(cnp.PyArray_TYPE(out)), dtype_of_number(number)):
             number = cnp.PyArray_TYPE(out)   # it is rounded once, to that
     if dtype is not None or where is not True:
-        a = as_it_is_added(a, dtype, where, casts, &number)
+        a = as_it_is_added(a, dtype, where, is_cast, &number)
         if a is None:
             return None
     if initial is not zero and not can_begin(initial, number):

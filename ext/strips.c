@@ -78,8 +78,8 @@ void add_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights
 /* The first column of group i, and which of its lanes no other group has. */
 typedef struct { ptrdiff_t first; int from, to; } Lanes;
 
-static Lanes lanes_of(const Task *t, ptrdiff_t columns, ptrdiff_t i) {
-    const ptrdiff_t begin = i * LANES, first = overlaps(t, columns) ? min_of(begin, columns - LANES) : begin;
+static Lanes lanes_of(int overlapping, ptrdiff_t columns, ptrdiff_t i) {
+    const ptrdiff_t begin = i * LANES, first = overlapping ? min_of(begin, columns - LANES) : begin;
     return (Lanes){first, (int)(begin - first), (int)min_of(LANES, columns - first)};
 }
 
@@ -101,42 +101,51 @@ static void store_lanes(const Task *t, const double *rounded, Lanes lanes, char 
     }
 }
 
-/* Rounds the sums of all groups; 0 where it must be done in another way. */
-static int store_totals(const Task *t, ptrdiff_t columns, const Halves *totals, char *results) {
+static int are_neighbours(const Task *t) {
     const ptrdiff_t size = (ptrdiff_t)size_of(t->dtype);
-    const int neighbours = place_of(t, 1) == size && place_of(t, 2) == 2 * size;
-    for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
-        const Lanes lanes = lanes_of(t, columns, i);
-        double rounded[LANES];
-        const int direct = neighbours && lanes.to == LANES;
-        char *const out = direct ? results + lanes.first * size : (char *)rounded;
-        if (!round_lanes_of(totals[i], t->dtype, out)) return 0;
-        if (!direct) store_lanes(t, rounded, lanes, results);
-    }
-    return 1;
+    return place_of(t, 1) == size && place_of(t, 2) == 2 * size;
 }
 
-/* Of strips of which all is pending, at once. */
+/* Rounds the sums of a group; returns what write_lanes does. */
+static inline Words store_total(const Task *t, Halves total, Lanes lanes, int neighbours, int dtype, char *results) {
+    if (neighbours && lanes.to == LANES)
+        return round_lanes_of(total, dtype, results + lanes.first * (ptrdiff_t)size_of(dtype));
+    double rounded[LANES];
+    const Words wrong = round_lanes_of(total, dtype, rounded);
+    store_lanes(t, rounded, lanes, results);
+    return wrong;
+}
+
+/* Of strips of which all is pending, at once; 0 where they must be delivered in another way. */
 static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
     const ptrdiff_t groups = groups_of(columns);
+    const int neighbours = are_neighbours(t), overlapping = overlaps(t, columns), dtype = t->dtype;
     const Group *g = t->strips->group;
     Halves totals[STRIP / LANES];
+    Words wrong = {0};
     for (ptrdiff_t i = 0; i < groups; i++)
         if (!is_pending(&g[i])) return 0;
     clear_flags();
     for (ptrdiff_t i = 0; i < groups; i++) totals[i] = sum_of(g[i].pending, g[i].pendings);
-    return was_exact() && store_totals(t, columns, totals, results);
+    if (!was_exact()) return 0;
+    for (ptrdiff_t i = 0; i < groups; i++)
+        wrong |= store_total(t, totals[i], lanes_of(overlapping, columns, i), neighbours, dtype, results);
+    return !any(wrong);
 }
 
-/* Strips of one row: elements that are sums of their own. */
+/* The same of strips of one row: elements that are sums of their own. */
 static int deliver_elements(Task *t, ptrdiff_t columns, const char *data, char *results) {
-    Halves totals[STRIP / LANES];
-    if (t->dtype == STATES || t->form.weighted || !overlaps(t, columns)) return 0;
+    const Form f = t->form;
+    const int neighbours = are_neighbours(t), dtype = t->dtype;
+    const ptrdiff_t size = step_of(&f) * t->size;
+    Words wrong = {0};
+    if (dtype == STATES || f.weighted || !overlaps(t, columns)) return 0;
     for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
-        const char *first = data + lanes_of(t, columns, i).first * step_of(&t->form) * t->size;
-        totals[i] = (Halves){load(t->form.type, t->form.skip, first) + 0.0, {0}};   /* there is no sum of -0.0 */
+        const Lanes lanes = lanes_of(1, columns, i);
+        const Doubles sums = load(f.type, f.skip, data + lanes.first * size) + 0.0;   /* -0.0 is the sum of nothing */
+        wrong |= store_total(t, (Halves){sums, {0}}, lanes, neighbours, dtype, results);
     }
-    return store_totals(t, columns, totals, results);
+    return !any(wrong);
 }
 
 static void deliver_lanes(Task *t, Group *g, Lanes lanes, char *results) {
@@ -152,7 +161,7 @@ static void deliver_strip(Task *t, ptrdiff_t columns, char *results) {
     Group *const g = t->strips->group;
     const int done = t->dtype != STATES && deliver_plainly(t, columns, results);
     for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
-        if (!done) deliver_lanes(t, &g[i], lanes_of(t, columns, i), results);
+        if (!done) deliver_lanes(t, &g[i], lanes_of(overlaps(t, columns), columns, i), results);
         clear_group(&g[i]);
     }
 }

@@ -4,7 +4,7 @@
 
 enum {
     RUN = 1024,       /* elements converted at a time */
-    MANY = 48,        /* elements that lie apart, of which it is not worth to convert them */
+    MANY = 16,        /* elements that lie apart, of which it is not worth to convert them */
     SHORT_RUN = 1024, /* elements of a run */
     AT_ONCE = 32,     /* short runs, of which the flags are read once */
     AHEAD = 8192,     /* bytes of a run: how far before its use memory is asked for */
@@ -54,7 +54,7 @@ static int add_blocks_plainly(const Form *f, Group *g, ptrdiff_t blocks, Rows ro
     for (ptrdiff_t i = 0; i < blocks; i++, pass(&rows, BLOCK)) {
         Halves *const sums = &g->pending[g->pendings + i];
         sum_rows(f, &rows, sums);
-        wrong |= (Words)(sums->upper - sums->upper != 0.0);
+        wrong |= not_finite(sums->upper);
     }
     return was_exact() && !any(wrong);
 }
@@ -86,6 +86,15 @@ static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int skip
     if (n) add_rows(&f, g, &rows);
 }
 
+/* n items of a run, converted. */
+static void fetch_run(const Task *t, ptrdiff_t n, const char *data, char *elements) {
+    const int from = t->pairs ? complex_of(t->a.dtype) : t->a.dtype;
+    const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
+    fetch(n, data, t->a.stride[t->inner], from, t->a.swapped, to, elements);
+}
+
+static int lie_two_apart(const Task *t) { return t->every_other && t->a.shape[t->inner] >= MANY; }
+
 static void add_run(Task *t, Group *g, const char *data, const char *weights) {
     const Addends *a = &t->a;
     const ptrdiff_t n = a->shape[t->inner], stride = a->stride[t->inner], weight = a->weight[t->inner];
@@ -94,17 +103,15 @@ static void add_run(Task *t, Group *g, const char *data, const char *weights) {
         add_elements(t, g, n * per, data, 0, weights);
         return;
     }
-    if (t->every_other && n >= MANY) {
+    if (lie_two_apart(t)) {
         add_elements(t, g, n * per, data, per, NULL);
         return;
     }
-    const int from = t->pairs ? complex_of(a->dtype) : a->dtype;
-    const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
     _Alignas(64) char elements[RUN * sizeof(double)], copied[RUN * sizeof(double)];
     const ptrdiff_t most = t->form.weighted ? RUN / 2 : (ptrdiff_t)sizeof elements / (per * t->size);
     for (ptrdiff_t i = 0; i < n; i += most) {
         const ptrdiff_t k = min_of(most, n - i);
-        fetch(k, data + i * stride, stride, from, a->swapped, to, elements);
+        fetch_run(t, k, data + i * stride, elements);
         if (t->form.weighted) fetch(k, weights + i * weight, weight, per == 2 ? C128 : F64, 0, per == 2 ? C128 : F64, copied);
         add_elements(t, g, k * per, elements, 0, t->form.weighted ? copied : NULL);
     }
@@ -113,9 +120,7 @@ static void add_run(Task *t, Group *g, const char *data, const char *weights) {
 /* Along an axis of runs that must be converted and are short: many of them are added at once. */
 static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
     const Addends *a = &t->a;
-    const ptrdiff_t n = a->shape[t->inner], stride = a->stride[t->inner], each = t->pairs ? 2 * n : n;
-    const int from = t->pairs ? complex_of(a->dtype) : a->dtype;
-    const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
+    const ptrdiff_t n = a->shape[t->inner], each = t->pairs ? 2 * n : n;
     _Alignas(64) char elements[RUN * sizeof(double)];
     ptrdiff_t filled = 0;
     for (ptrdiff_t i = 0; i < a->shape[axis]; i++) {
@@ -123,7 +128,7 @@ static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
             add_elements(t, g, filled, elements, 0, NULL);
             filled = 0;
         }
-        fetch(n, data + i * a->stride[axis], stride, from, a->swapped, to, elements + filled * t->size);
+        fetch_run(t, n, data + i * a->stride[axis], elements + filled * t->size);
         filled += each;
     }
     add_elements(t, g, filled, elements, 0, NULL);
@@ -157,8 +162,7 @@ static void sum_run(Task *t, Group *g, const char *data, const char *weights, ch
 /* Whether runs are so short that to read the flags takes as long as to add them up. */
 static int is_short(const Task *t) {
     const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1);
-    return t->dtype != STATES && t->ready && !t->summeds && n <= SHORT_RUN && !t->form.weighted &&
-           can_be_added(&t->form);
+    return t->dtype != STATES && !t->summeds && n <= SHORT_RUN && !t->form.weighted && can_be_added(&t->form);
 }
 
 /* The next run, which has numbers of its own, may be added plainly again. */
@@ -173,13 +177,17 @@ static void sum_run_by_folds(Task *t, Group *g, const char *data, char *results)
 static int sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results,
                           ptrdiff_t result) {
     const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1), half = count / 2;
+    const int skip = t->ready || !lie_two_apart(t) ? 0 : t->pairs ? 2 : 1, lie_there = t->ready || skip;
+    const Form f = {.type = t->form.type, .skip = skip};
+    _Alignas(64) char elements[SHORT_RUN * sizeof(double)];
     Pair totals[AT_ONCE][2];
     Ends ends;
     clear_flags();
     for (ptrdiff_t i = 0; i < count; i++) {
-        const Rows rows = rows_of(&t->form, n, data + i * stride, NULL, &ends);
+        if (!lie_there) fetch_run(t, t->a.shape[t->inner], data + i * stride, elements);   /* which may round, too */
+        const Rows rows = rows_of(&f, n, lie_there ? data + i * stride : elements, NULL, &ends);
         Halves sums;
-        sum_rows(&t->form, &rows, &sums);
+        sum_rows(&f, &rows, &sums);
         sum_lanes(&sums, g->tallies, totals[i]);
     }
     const int exact = was_exact();

@@ -121,7 +121,7 @@ def psum(
     if out is not None and out.dtype == target and not may_overlap(out, a, *(() if mask is None else (mask,))):
         result = out.view(np.ndarray)
     else:
-        result = np.empty(plan.shape, target)
+        result = np.empty(plan.shape, target, order="F" if a.flags.fnc else "C")
     _sum(plan, choice, a, mask, addend, result)
     if out is None:
         return result[()]

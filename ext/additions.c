@@ -12,8 +12,9 @@ int flags_are_kept = HAS_FLAGS;
 /* Of a float64 two halves are added, since the sum of some numbers of 27 bits is exact, and of 53 bits it is not. */
 INLINE int is_halved(const Form form) { return form.type == F64 || form.weighted; }
 
-INLINE void add_row(const Form form, const char *v, const char *w, Doubles *upper, Doubles *lower, Doubles one) {
-    Doubles x = load(form.type, form.skip, v);
+INLINE void add_row(const Form form, ptrdiff_t apart, const char *v, const char *w, Doubles *upper, Doubles *lower,
+                    Doubles one) {
+    Doubles x = load(form.type, form.layout, apart, v);
     if (form.weighted) x *= load_weights(form.one_weight, w);
     if (!is_halved(form)) {
         *upper += x;
@@ -32,6 +33,8 @@ INLINE void sum_of_rows(const Form form, const Rows *rows, const int asked_for, 
     Doubles u0 = {0}, u1 = u0, u2 = u0, u3 = u0, l0 = u0, l1 = u0, l2 = u0, l3 = u0, one = 1.0 - u0;
     const char *v = rows->data, *w = rows->weights;
     const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
+    const ptrdiff_t apart = rows->apart;
+    const Form last = {form.type, form.weighted, form.one_weight, ADJACENT};
     __asm__("" : "+x"(one));   /* lest the compiler know that it multiplies by one */
     FIX(u0, l0);
     FIX(u1, l1);
@@ -43,15 +46,15 @@ INLINE void sum_of_rows(const Form form, const Rows *rows, const int asked_for, 
 #pragma GCC unroll 4
             for (int k = 0; k < CHAINS; k++) __builtin_prefetch(v + k * stride + ahead);
         }
-        add_row(form, v, w, &u0, &l0, one);
-        add_row(form, v += stride, w += weight_stride, &u1, &l1, one);
-        add_row(form, v += stride, w += weight_stride, &u2, &l2, one);
-        add_row(form, v += stride, w += weight_stride, &u3, &l3, one);
+        add_row(form, apart, v, w, &u0, &l0, one);
+        add_row(form, apart, v += stride, w += weight_stride, &u1, &l1, one);
+        add_row(form, apart, v += stride, w += weight_stride, &u2, &l2, one);
+        add_row(form, apart, v += stride, w += weight_stride, &u3, &l3, one);
         v += stride;
         w += weight_stride;
     }
-    for (; left > 0; left--, v += stride, w += weight_stride) add_row(form, v, w, &u0, &l0, one);
-    if (rows->last) add_row(form, rows->last, rows->last_weights, &u1, &l1, one);
+    for (; left > 0; left--, v += stride, w += weight_stride) add_row(form, apart, v, w, &u0, &l0, one);
+    if (rows->last) add_row(last, apart, rows->last, rows->last_weights, &u1, &l1, one);
     u0 = (u0 + u1) + (u2 + u3);
     if (is_halved(form)) l0 = (l0 + l1) + (l2 + l3);
     FIX(u0, l0);
@@ -63,15 +66,15 @@ INLINE void add_to_columns(const Form form, const ptrdiff_t count, const Rows *r
                            Halves *sums) {
     enum { SECOND_LEVEL = 2 };   /* the cache: to ask for it in the first one is slower (docs: measurements) */
     const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
-    const ptrdiff_t size = step_of(&form) * bytes_of(form.type);
+    const ptrdiff_t apart = rows->apart;
     const char *const w = rows->weights;
     for (ptrdiff_t j = 0; j < columns; j += LANES, sums++) {
-        const char *row = rows->data + min_of(j, columns - LANES) * size;
+        const char *row = rows->data + bytes_to(form.layout, apart, min_of(j, columns - LANES));
         Halves s = *sums;
 #pragma GCC unroll 8
         for (ptrdiff_t k = 0; k < count; k++) {
             __builtin_prefetch(row + k * stride + ahead, 0, SECOND_LEVEL);
-            add_row(form, row + k * stride, w + k * weight_stride, &s.upper, &s.lower, one);
+            add_row(form, apart, row + k * stride, w + k * weight_stride, &s.upper, &s.lower, one);
         }
         sums->upper = s.upper;
         if (is_halved(form)) sums->lower = s.lower;
@@ -81,7 +84,7 @@ INLINE void add_to_columns(const Form form, const ptrdiff_t count, const Rows *r
 INLINE int sums_of_columns(const Form form, const Rows *rows, ptrdiff_t columns, Halves *sums) {
     enum { TOGETHER = 8, NARROW = 2 * LANES };   /* the sums of narrow rows would wait for each other */
     Rows own = *rows;
-    const ptrdiff_t step = step_of(&form) * bytes_of(form.type), vectors = (columns + LANES - 1) / LANES;
+    const ptrdiff_t vectors = (columns + LANES - 1) / LANES;
     const int by_rows = columns > NARROW && rows->count >= TOGETHER;
     Words wrong = {0};
     if (by_rows) {
@@ -94,79 +97,84 @@ INLINE int sums_of_columns(const Form form, const Rows *rows, ptrdiff_t columns,
             add_to_columns(form, 1, &own, columns, one, sums);
     }
     for (ptrdiff_t j = 0; j < columns; j += LANES, sums++) {
-        own.data = rows->data + min_of(j, columns - LANES) * step;
+        own.data = rows->data + bytes_to(form.layout, rows->apart, min_of(j, columns - LANES));
         if (!by_rows) sum_of_rows(form, &own, 1, sums);
         wrong |= not_finite(sums->upper);
     }
     return !any(wrong);
 }
 
-#define SUM(name, type, weighted, one_weight, skip)                                  \
-    static __attribute__((noinline)) void name(const Rows *rows, Halves *sums) {     \
-        sum_of_rows((Form){type, weighted, one_weight, skip}, rows, weighted, sums); \
+#define SUM(name, type, weighted, one_weight, layout)                                  \
+    static __attribute__((noinline)) void name(const Rows *rows, Halves *sums) {       \
+        sum_of_rows((Form){type, weighted, one_weight, layout}, rows, weighted, sums); \
     }
-#define SUM_COLUMNS(name, type, weighted, skip)                                                    \
+#define SUM_COLUMNS(name, type, weighted, layout)                                                  \
     static __attribute__((noinline)) int name(const Rows *rows, ptrdiff_t columns, Halves *sums) { \
-        return sums_of_columns((Form){type, weighted, 1, skip}, rows, columns, sums);              \
+        return sums_of_columns((Form){type, weighted, 1, layout}, rows, columns, sums);            \
     }
+#define SUMS(type, layout)                             \
+    SUM(JOIN(sum_##type, layout), type, 0, 0, layout)  \
+    SUM_COLUMNS(JOIN(columns_##type, layout), type, 0, layout)
 
 #if HAS_HALVES
-SUM(sum_halves, F16, 0, 0, 0)
-SUM(sum_every_other_half, F16, 0, 0, 1)
-SUM_COLUMNS(sum_columns_of_halves, F16, 0, 0)
-SUM_COLUMNS(sum_every_other_column_of_halves, F16, 0, 1)
+SUMS(F16, ADJACENT)
+SUMS(F16, EVERY_OTHER)
+SUMS(F16, APART)
 #endif
-SUM(sum_floats, F32, 0, 0, 0)
-SUM(sum_every_other_float, F32, 0, 0, 1)
-SUM(sum_every_other_pair_of_floats, F32, 0, 0, 2)
-SUM(sum_doubles, F64, 0, 0, 0)
-SUM(sum_every_other_double, F64, 0, 0, 1)
-SUM(sum_every_other_pair, F64, 0, 0, 2)
-SUM(sum_float_products, F32, 1, 0, 0)
-SUM(sum_float_rows, F32, 1, 1, 0)
-SUM_COLUMNS(sum_columns_of_floats, F32, 0, 0)
-SUM_COLUMNS(sum_every_other_column_of_floats, F32, 0, 1)
-SUM_COLUMNS(sum_every_other_pair_of_columns_of_floats, F32, 0, 2)
-SUM_COLUMNS(sum_columns_of_doubles, F64, 0, 0)
-SUM_COLUMNS(sum_every_other_column, F64, 0, 1)
-SUM_COLUMNS(sum_every_other_pair_of_columns, F64, 0, 2)
-SUM_COLUMNS(sum_columns_of_products, F32, 1, 0)
+SUMS(F32, ADJACENT)
+SUMS(F32, EVERY_OTHER)
+SUMS(F32, EVERY_OTHER_PAIR)
+SUMS(F32, APART)
+SUMS(F32, PAIRS_APART)
+SUMS(F64, ADJACENT)
+SUMS(F64, EVERY_OTHER)
+SUMS(F64, EVERY_OTHER_PAIR)
+SUMS(F64, APART)
+SUMS(F64, PAIRS_APART)
+SUM(sum_float_products, F32, 1, 0, ADJACENT)
+SUM(sum_float_rows, F32, 1, 1, ADJACENT)
+SUM_COLUMNS(sum_columns_of_products, F32, 1, ADJACENT)
 
 typedef void (*Summing)(const Rows *rows, Halves *sums);
 typedef int (*SummingColumns)(const Rows *rows, ptrdiff_t columns, Halves *sums);
 
-/* By type, and how elements lie apart. */
-static const Summing sums_of[DTYPES][3] = {
+#define SINGLES(form, type)                                                                       \
+    [ADJACENT] = JOIN(form##_##type, ADJACENT), [EVERY_OTHER] = JOIN(form##_##type, EVERY_OTHER), \
+    [APART] = JOIN(form##_##type, APART)
+#define PAIRS(form, type)                                     \
+    [EVERY_OTHER_PAIR] = JOIN(form##_##type, EVERY_OTHER_PAIR), [PAIRS_APART] = JOIN(form##_##type, PAIRS_APART)
+
+static const Summing sums_of[DTYPES][LAYOUTS] = {
 #if HAS_HALVES
-    [F16] = {sum_halves, sum_every_other_half, NULL},
+    [F16] = {SINGLES(sum, F16)},
 #endif
-    [F32] = {sum_floats, sum_every_other_float, sum_every_other_pair_of_floats},
-    [F64] = {sum_doubles, sum_every_other_double, sum_every_other_pair},
+    [F32] = {SINGLES(sum, F32), PAIRS(sum, F32)},
+    [F64] = {SINGLES(sum, F64), PAIRS(sum, F64)},
 };
-static const SummingColumns sums_of_columns_of[DTYPES][3] = {
+static const SummingColumns sums_of_columns_of[DTYPES][LAYOUTS] = {
 #if HAS_HALVES
-    [F16] = {sum_columns_of_halves, sum_every_other_column_of_halves, NULL},
+    [F16] = {SINGLES(columns, F16)},
 #endif
-    [F32] = {sum_columns_of_floats, sum_every_other_column_of_floats, sum_every_other_pair_of_columns_of_floats},
-    [F64] = {sum_columns_of_doubles, sum_every_other_column, sum_every_other_pair_of_columns},
+    [F32] = {SINGLES(columns, F32), PAIRS(columns, F32)},
+    [F64] = {SINGLES(columns, F64), PAIRS(columns, F64)},
 };
 
 int can_be_added(const Form *f) { return flags_are_kept && !is_double_product(f); }
 
 void sum_rows(const Form *f, const Rows *rows, Halves *sums) {
     if (f->weighted) (f->one_weight ? sum_float_rows : sum_float_products)(rows, sums);
-    else sums_of[f->type][f->skip](rows, sums);
+    else sums_of[f->type][f->layout](rows, sums);
 }
 
 int sum_columns(const Form *f, const Rows *rows, ptrdiff_t columns, Halves *sums) {
-    return (f->weighted ? sum_columns_of_products : sums_of_columns_of[f->type][f->skip])(rows, columns, sums);
+    return (f->weighted ? sum_columns_of_products : sums_of_columns_of[f->type][f->layout])(rows, columns, sums);
 }
 
 int sum_with_errors(const Form *f, const Rows *rows, Halves *sums) {
     Doubles sum = {0}, errors = {0}, error, lost;
     Words wrong = {0};
     for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
-        sum = two_sum(sum, load(f->type, f->skip, row_of(rows, i)), &error);
+        sum = two_sum(sum, load_row(f, rows, i), &error);
         errors = two_sum(errors, error, &lost);
         wrong |= (Words)(lost != 0.0);
     }
@@ -226,7 +234,7 @@ enum { TRIED_ROWS = 7 };   /* a round of all chains, and some */
 /* Whether it is noticed that the sum of these rows is exact, or is not. */
 static int notices(int type, int columns, int exact, const void *numbers) {
     const Form form = {.type = type};
-    const Rows rows = {numbers, NULL, LANES * bytes_of(type), 0, TRIED_ROWS, 0, NULL, NULL};
+    const Rows rows = {numbers, NULL, LANES * bytes_of(type), 0, bytes_of(type), TRIED_ROWS, 0, NULL, NULL};
     Halves sums;
     clear_flags();
     if (columns) sum_columns(&form, &rows, LANES, &sums);

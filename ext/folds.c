@@ -26,7 +26,7 @@ INLINE void fold_number(Doubles r, const int first, const int last, Doubles *S, 
    the first fold. */
 INLINE void fold_row(const Form form, const int folds, const char *v, const char *w, Doubles *S, Doubles M, Doubles one,
                      Faults *f) {
-    const Doubles x = load(form.type, 0, v);
+    const Doubles x = load_neighbours(form.type, v);
     if (!form.weighted) {
         fold_number(x, 0, folds - 1, S, M, one, f);
         return;
@@ -45,7 +45,7 @@ INLINE void fold_row(const Form form, const int folds, const char *v, const char
 static int underflows(const Form *f, const Rows *rows) {
     Words lost = {0};
     for (ptrdiff_t i = 0; i < rows_in(rows); i++) {
-        const Doubles x = load(f->type, 0, row_of(rows, i)), y = load_weights(f->one_weight, weights_of(rows, i));
+        const Doubles x = load_neighbours(f->type, row_of(rows, i)), y = load_weights(f->one_weight, weights_of(rows, i));
         lost |= (Words)(x * y == 0.0) & (Words)(x != 0.0) & (Words)(y != 0.0);
     }
     return any(lost);

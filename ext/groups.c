@@ -102,7 +102,7 @@ static void set_window(Group *g, int t, int E) {
 
 /* The bits of the magnitudes of a row: greater than those of infinity where there is a NaN. */
 static inline Words magnitudes(const Form *f, const Rows *rows, ptrdiff_t i) {
-    Doubles v = load(f->type, 0, row_of(rows, i));
+    Doubles v = load_neighbours(f->type, row_of(rows, i));
     if (f->weighted) v *= load_weights(f->one_weight, weights_of(rows, i));
     return (Words)v & 0x7fffffffffffffff;
 }
@@ -203,13 +203,13 @@ static void add_by_folds(const Form *f, Group *g, const Rows *rows) {
 /* As float64 that lie side by side, of which folds know. */
 static void gather_and_add(const Form *f, Group *g, const Rows *rows) {
     Doubles gathered[BLOCK + 1];
-    for (ptrdiff_t i = 0; i < rows_in(rows); i++) gathered[i] = load(f->type, f->skip, row_of(rows, i));
-    const Rows near = {(const char *)gathered, NULL, sizeof *gathered, 0, rows_in(rows), 0, NULL, NULL};
+    for (ptrdiff_t i = 0; i < rows_in(rows); i++) gathered[i] = load_row(f, rows, i);
+    const Rows near = {(const char *)gathered, NULL, sizeof *gathered, 0, 0, rows_in(rows), 0, NULL, NULL};
     add_by_folds(&(Form){.type = F64}, g, &near);
 }
 
 void settle(Group *g) {
-    const Rows rows = {(const char *)g->pending, NULL, sizeof(Doubles), 0, 2 * g->pendings, 0, NULL, NULL};
+    const Rows rows = {(const char *)g->pending, NULL, sizeof(Doubles), 0, 0, 2 * g->pendings, 0, NULL, NULL};
     g->pendings = 0;
     if (rows.count) add_by_folds(&(Form){.type = F64}, g, &rows);
 }
@@ -237,7 +237,7 @@ static int add_to_pending(const Form *f, Group *g, const Rows *rows) {
 void add_rows(const Form *f, Group *g, const Rows *rows) {
     if (add_to_pending(f, g, rows)) {
         if (++g->pendings == PENDING) settle(g);
-    } else if (f->type == F16 || f->skip) {
+    } else if (f->type == F16 || f->layout != ADJACENT) {
         gather_and_add(f, g, rows);
     } else {
         add_by_folds(f, g, rows);
@@ -386,7 +386,7 @@ int check_folds(void) {
                 const Form f = {.type = type, .weighted = weighted};
                 const char *data = type == F32 ? (const char *)single : (const char *)x;
                 const char *weights = (const char *)(type == F32 ? z : y);
-                const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), ROWS, 0, NULL, NULL};
+                const Rows rows = {data, weights, LANES * (ptrdiff_t)size_of(type), sizeof(Doubles), 0, ROWS, 0, NULL, NULL};
                 trusted &= folds_agree(&f, folds, &rows);
             }
     flags_are_kept = HAS_FLAGS && check_flags();

@@ -16,7 +16,7 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
         return None
     if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
         if initial is not None and dtype >= F16:
-            return None
+            return total_and_by_threads(a, number, keepdims, initial, how) if summed == every_axis(ndim) else None
         if summed == every_axis(ndim) and is_dense(a):
             return total_by_threads(a, number, keepdims, initial, how, reports)
         return totals_by_threads(a, summed, number, keepdims, initial, how, reports)
@@ -79,6 +79,18 @@ cdef object total_and(Addends *addends, int number, initial):
         kernels.sum(addends, STATES, digits, NULL)
         kernels.sum(&one, STATES, digits, NULL)
     return None if round_states(states, parts) else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
+
+
+cdef object total_and_by_threads(cnp.ndarray a, int number, bint keepdims, initial, int threads):
+    """The same of an array, on threads."""
+    cdef cnp.ndarray result = np.asarray(initial).astype(cnp.PyArray_DescrFromType(number))
+    cdef bint is_complex = cnp.PyArray_ISCOMPLEX(result)
+    cdef cnp.ndarray parts = real_view(result, 0) if is_complex else result
+    states = sum_states(real_view(a, 0) if is_complex else a, is_complex, threads)
+    states += sum_states(parts, is_complex, 1)
+    if round_states(states, parts):
+        return None
+    return result.reshape((1,) * cnp.PyArray_NDIM(a)) if keepdims else result[()]
 
 
 cdef object totals_and(cnp.ndarray a, Axes summed, int number, bint keepdims, initial):
@@ -292,7 +304,7 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
         return None
     if not find_axes(axis, cnp.PyArray_NDIM(a), &summed):
         return None
-    cdef bint is_cast = dtype is not None and initial is zero
+    cdef bint is_cast = dtype is not None and initial is zero, is_all = summed == every_axis(cnp.PyArray_NDIM(a))
     if is_cast and out is None and add_up_as_integers(a, dtype):
         s = plain_sum(a, axis, None, None, keepdims, initial, where, backend, workers)
         return None if s is None else s.astype(cnp.PyArray_DescrFromType(number_named(dtype)))
@@ -301,7 +313,7 @@ cdef object plain_sum(cnp.ndarray a, axis, dtype, out, bint keepdims, initial, w
         if is_as_wide(dtype_of_number(cnp.PyArray_TYPE(out)), dtype_of_number(number)):
             number = cnp.PyArray_TYPE(out)   # it is rounded once, to that
     if dtype is not None or where is not True:
-        a = as_it_is_added(a, dtype, where, is_cast, &number)
+        a = as_it_is_added(a, dtype, where, is_cast and (is_all or cnp.PyArray_SIZE(a) > MOST_COPIED), &number)
         if a is None:
             return None
     if initial is not zero and not can_begin(initial, number):

@@ -5,7 +5,7 @@ enum { AHEAD = 16384 };   /* bytes of a strip: how far before its use memory is 
 
 /* Of columns that are read where they lie, the last vector overlaps the one before: of 21 columns, vectors of 8 begin at
    0, 8 and 13. Those that are copied are followed by zeros. */
-static int overlaps(const Task *t, ptrdiff_t columns) { return (t->ready || t->form.skip) && columns >= LANES; }
+static int overlaps(const Task *t, ptrdiff_t columns) { return t->layout != CONVERTED && columns >= LANES; }
 
 static ptrdiff_t groups_of(ptrdiff_t columns) { return (columns + LANES - 1) / LANES; }
 
@@ -33,7 +33,7 @@ static void add_columns(Task *t, const Form *f, ptrdiff_t columns, const Rows *r
     if (add_columns_plainly(f, columns, rows, g)) return;
     for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
         Rows own = *rows;
-        own.data += min_of(i * LANES, columns - LANES) * step_of(f) * t->size;
+        own.data += bytes_to(f->layout, rows->apart, min_of(i * LANES, columns - LANES));
         if (i && !g[i].folds && !g[i].hopeless && g[i - 1].folds) follow_windows(f, &g[i], &g[i - 1]);
         add_rows(f, &g[i], &own);
     }
@@ -43,21 +43,21 @@ static void add_columns(Task *t, const Form *f, ptrdiff_t columns, const Rows *r
 static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, const char *weights, ptrdiff_t count,
                               int is_last) {
     const Addends *a = &t->a;
-    const ptrdiff_t stride = a->stride[t->rows], size = t->size, row = columns * step_of(&t->form) * size;
-    const ptrdiff_t ahead = is_last ? row : (1 + AHEAD / row) * stride;
-    Form form = t->form;
-    Rows rows = {data, weights, stride, t->form.weighted ? a->weight[t->rows] : 0, count, ahead, NULL, NULL};
+    Form form = form_of(t);
+    const ptrdiff_t stride = a->stride[t->rows], size = t->size, row = bytes_to(form.layout, t->apart, columns);
+    const ptrdiff_t ahead = is_last ? row : (1 + AHEAD / (row + !row)) * stride;
+    Rows rows = {data, weights, stride, t->form.weighted ? a->weight[t->rows] : 0, t->apart, count, ahead,
+                 NULL, NULL};
     if (!overlaps(t, columns)) {
         const ptrdiff_t whole = groups_of(columns) * LANES;
-        const int from = t->pairs ? complex_of(a->dtype) : a->dtype;
-        const int to = t->pairs ? complex_of(form.type) : form.type;
         char *tile = t->strips->tile;
-        form.skip = 0;
+        form = t->form;
+        rows.apart = size;
         rows.data = tile;
         rows.stride = whole * size;
         rows.ahead = 0;
         for (ptrdiff_t i = 0; i < count; i++, tile += whole * size) {
-            fetch(columns / (1 + t->pairs), data + i * stride, a->stride[t->inner], from, a->swapped, to, tile);
+            fetch_run(t, columns / (1 + t->pairs), data + i * stride, tile);
             memset(tile + columns * size, 0, (size_t)((whole - columns) * size));
         }
         columns = whole;
@@ -135,14 +135,15 @@ static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
 
 /* The same of strips of one row: elements that are sums of their own. */
 static int deliver_elements(Task *t, ptrdiff_t columns, const char *data, char *results) {
-    const Form f = t->form;
+    const Form f = form_of(t);
     const int neighbours = are_neighbours(t), dtype = t->dtype;
-    const ptrdiff_t size = step_of(&f) * t->size;
+    const ptrdiff_t apart = t->apart;
     Words wrong = {0};
     if (dtype == STATES || f.weighted || !overlaps(t, columns)) return 0;
     for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
         const Lanes lanes = lanes_of(1, columns, i);
-        const Doubles sums = load(f.type, f.skip, data + lanes.first * size) + 0.0;   /* -0.0 is the sum of nothing */
+        /* -0.0 is the sum of nothing */
+        const Doubles sums = load(f.type, f.layout, apart, data + bytes_to(f.layout, apart, lanes.first)) + 0.0;
         wrong |= store_total(t, (Halves){sums, {0}}, lanes, neighbours, dtype, results);
     }
     return !any(wrong);

@@ -4,7 +4,7 @@
 
 enum {
     RUN = 1024,       /* elements converted at a time */
-    MANY = 16,        /* elements that lie apart, of which it is not worth to convert them */
+    MANY = 64,        /* elements that lie apart, of which it is not worth to copy them */
     SHORT_RUN = 1024, /* elements of a run */
     AT_ONCE = 32,     /* short runs, of which the flags are read once */
     AHEAD = 8192,     /* bytes of a run: how far before its use memory is asked for */
@@ -29,18 +29,27 @@ void deliver(Task *task, Group *g, int t, char *result) {
 
 /* ---- runs ---- */
 
-/* Of the elements v, which lie as the form says, and of their weights, if there are any; `ends` has room for those
-   beyond whole rows. */
-typedef struct { double elements[2 * LANES], weights[LANES]; } Ends;
+/* Of n elements v, which lie as the form says, and of their weights, if there are any; `ends` has room for those beyond
+   whole rows. */
+typedef struct { double elements[LANES], weights[LANES]; } Ends;
 
-static Rows rows_of(const Form *f, ptrdiff_t n, const char *v, const char *w, Ends *ends) {
-    const ptrdiff_t size = (ptrdiff_t)size_of(f->type), step = step_of(f), row = LANES * step * size;
-    const size_t rest = (size_t)(n % LANES);
-    Rows rows = {v, w, row, sizeof(Doubles), n / LANES, AHEAD, NULL, NULL};
+static void copy_items(ptrdiff_t count, size_t size, const char *v, ptrdiff_t apart, char *copies) {
+#define COPY(SIZE) case SIZE: for (ptrdiff_t i = 0; i < count; i++) memcpy(copies + i * SIZE, v + i * apart, SIZE); break;
+    switch (size) { COPY(2) COPY(4) COPY(8) COPY(16) }
+#undef COPY
+}
+
+static Rows rows_of(const Form *f, ptrdiff_t n, const char *v, ptrdiff_t apart, const char *w, Ends *ends) {
+    const ptrdiff_t row = bytes_to(f->layout, apart, LANES), count = n / LANES, rest = n % LANES;
+    const size_t size = size_of(f->type);
+    const char *const end = v + count * row;
+    Rows rows = {v, w, row, sizeof(Doubles), apart, count, AHEAD, NULL, NULL};
     if (!rest) return rows;
     memset(ends, 0, sizeof *ends);
-    memcpy(ends->elements, v + rows.count * row, (rest * (size_t)step - (size_t)f->skip) * (size_t)size);
-    if (w) memcpy(ends->weights, w + rows.count * (ptrdiff_t)sizeof(Doubles), rest * sizeof *ends->weights);
+    if (f->layout == ADJACENT) memcpy(ends->elements, end, (size_t)rest * size);
+    else if (are_pairs(f->layout)) copy_items(rest / 2, 2 * size, end, apart, (char *)ends->elements);
+    else copy_items(rest, size, end, apart, (char *)ends->elements);
+    if (w) memcpy(ends->weights, w + count * (ptrdiff_t)sizeof(Doubles), (size_t)rest * sizeof *ends->weights);
     rows.last = (const char *)ends->elements;
     rows.last_weights = (const char *)ends->weights;
     return rows;
@@ -68,56 +77,41 @@ static void add_blocks(const Form *f, Group *g, ptrdiff_t blocks, Rows rows) {
     }
 }
 
-/* Those that lie apart have no weights. */
-static void add_elements(Task *t, Group *g, ptrdiff_t n, const char *v, int skip, const char *w) {
-    Form f = t->form;
-    f.skip = skip;
+static void add_elements(const Form *f, Group *g, ptrdiff_t n, const char *v, ptrdiff_t apart, const char *w) {
     Ends ends;
-    Rows rows = rows_of(&f, n, v, w, &ends);
+    Rows rows = rows_of(f, n, v, apart, w, &ends);
     Rows block = rows;
     block.last = block.last_weights = NULL;
     block.count = BLOCK;
     for (ptrdiff_t blocks; rows.count > BLOCK; rows.count -= blocks * BLOCK, pass(&block, blocks * BLOCK)) {
         blocks = g->plain_fits ? min_of((rows.count - 1) / BLOCK, PENDING - g->pendings) : 1;
-        add_blocks(&f, g, blocks, block);
+        add_blocks(f, g, blocks, block);
     }
     rows.data = block.data;
     rows.weights = block.weights;
-    if (n) add_rows(&f, g, &rows);
+    if (n) add_rows(f, g, &rows);
 }
-
-/* n items of a run, converted. */
-static void fetch_run(const Task *t, ptrdiff_t n, const char *data, char *elements) {
-    const int from = t->pairs ? complex_of(t->a.dtype) : t->a.dtype;
-    const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
-    fetch(n, data, t->a.stride[t->inner], from, t->a.swapped, to, elements);
-}
-
-static int lie_two_apart(const Task *t) { return t->every_other && t->a.shape[t->inner] >= MANY; }
 
 static void add_run(Task *t, Group *g, const char *data, const char *weights) {
     const Addends *a = &t->a;
     const ptrdiff_t n = a->shape[t->inner], stride = a->stride[t->inner], weight = a->weight[t->inner];
-    const int per = t->pairs ? 2 : 1;
-    if (t->ready && (!t->form.weighted || weight == per * (ptrdiff_t)sizeof(double))) {
-        add_elements(t, g, n * per, data, 0, weights);
-        return;
-    }
-    if (lie_two_apart(t)) {
-        add_elements(t, g, n * per, data, per, NULL);
+    const int per = 1 + t->pairs;
+    const Form f = form_of(t);
+    if (t->layout != CONVERTED) {
+        add_elements(&f, g, n * per, data, t->apart, weights);
         return;
     }
     _Alignas(64) char elements[RUN * sizeof(double)], copied[RUN * sizeof(double)];
-    const ptrdiff_t most = t->form.weighted ? RUN / 2 : (ptrdiff_t)sizeof elements / (per * t->size);
+    const ptrdiff_t most = f.weighted ? RUN / 2 : (ptrdiff_t)sizeof elements / (per * t->size);
     for (ptrdiff_t i = 0; i < n; i += most) {
         const ptrdiff_t k = min_of(most, n - i);
         fetch_run(t, k, data + i * stride, elements);
-        if (t->form.weighted) fetch(k, weights + i * weight, weight, per == 2 ? C128 : F64, 0, per == 2 ? C128 : F64, copied);
-        add_elements(t, g, k * per, elements, 0, t->form.weighted ? copied : NULL);
+        if (f.weighted) fetch(k, weights + i * weight, weight, per == 2 ? C128 : F64, 0, per == 2 ? C128 : F64, copied);
+        add_elements(&f, g, k * per, elements, t->size, f.weighted ? copied : NULL);
     }
 }
 
-/* Along an axis of runs that must be converted and are short: many of them are added at once. */
+/* Along an axis of runs that are short: many of them are copied, and added at once. */
 static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
     const Addends *a = &t->a;
     const ptrdiff_t n = a->shape[t->inner], each = t->pairs ? 2 * n : n;
@@ -125,13 +119,13 @@ static void add_short_runs(Task *t, Group *g, int axis, const char *data) {
     ptrdiff_t filled = 0;
     for (ptrdiff_t i = 0; i < a->shape[axis]; i++) {
         if (filled + each > RUN) {
-            add_elements(t, g, filled, elements, 0, NULL);
+            add_elements(&t->form, g, filled, elements, t->size, NULL);
             filled = 0;
         }
         fetch_run(t, n, data + i * a->stride[axis], elements + filled * t->size);
         filled += each;
     }
-    add_elements(t, g, filled, elements, 0, NULL);
+    add_elements(&t->form, g, filled, elements, t->size, NULL);
 }
 
 /* ---- the walk ---- */
@@ -143,7 +137,8 @@ void walk_summed(Task *t, int k, Group *g, ptrdiff_t columns, const char *data, 
         return;
     }
     const int axis = t->summed[k];
-    if (k == t->summeds - 1 && !columns && !t->ready && !t->form.weighted && 4 * t->a.shape[t->inner] <= RUN) {
+    if (k == t->summeds - 1 && !columns && t->layout != ADJACENT && !t->form.weighted &&
+        t->a.shape[t->inner] <= (t->layout == CONVERTED ? RUN / 4 : MANY)) {
         add_short_runs(t, g, axis, data);
         return;
     }
@@ -177,15 +172,20 @@ static void sum_run_by_folds(Task *t, Group *g, const char *data, char *results)
 static int sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results,
                           ptrdiff_t result) {
     const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1), half = count / 2;
-    const int skip = t->ready || !lie_two_apart(t) ? 0 : t->pairs ? 2 : 1, lie_there = t->ready || skip;
-    const Form f = {.type = t->form.type, .skip = skip};
+    const Form f = form_of(t);
     _Alignas(64) char elements[SHORT_RUN * sizeof(double)];
     Pair totals[AT_ONCE][2];
     Ends ends;
+    Rows rows;
     clear_flags();
     for (ptrdiff_t i = 0; i < count; i++) {
-        if (!lie_there) fetch_run(t, t->a.shape[t->inner], data + i * stride, elements);   /* which may round, too */
-        const Rows rows = rows_of(&f, n, lie_there ? data + i * stride : elements, NULL, &ends);
+        const char *run = data + i * stride;
+        if (t->layout == CONVERTED) {
+            fetch_run(t, t->a.shape[t->inner], run, elements);   /* which may round, too */
+            run = elements;
+        }
+        if (i == 0 || n % LANES) rows = rows_of(&f, n, run, t->apart, NULL, &ends);
+        else rows.data = run;
         Halves sums;
         sum_rows(&f, &rows, &sums);
         sum_lanes(&sums, g->tallies, totals[i]);
@@ -285,13 +285,17 @@ static int choose_walk(Task *t) {
     return strips;
 }
 
-/* Whether elements are aligned numbers that need no conversion, and lie so many sizes apart along the run, or strip. */
-static int lies_ready(const Task *t, ptrdiff_t apart) {
+/* How elements lie along the run, or strip; CONVERTED where they are not aligned numbers of the form's type. */
+static int layout_of(const Task *t) {
     const Addends *a = &t->a;
+    const ptrdiff_t stride = a->stride[t->inner], item = (1 + t->pairs) * t->size;
+    const ptrdiff_t weights = (1 + t->pairs) * (ptrdiff_t)sizeof(double);
     ptrdiff_t strides = 0;
     for (int k = 0; k < a->ndim; k++) strides |= a->stride[k];
-    return a->dtype == t->form.type && !a->swapped && a->stride[t->inner] == apart * t->size &&
-           is_aligned(a->data, strides, 0, a->dtype);
+    if (a->dtype != t->form.type || a->swapped || !is_aligned(a->data, strides, 0, a->dtype)) return CONVERTED;
+    if (stride == item && (!a->weights || t->rows >= 0 || a->weight[t->inner] == weights)) return ADJACENT;
+    if (a->weights) return CONVERTED;
+    return (stride == 2 * item ? EVERY_OTHER : APART) + t->pairs;
 }
 
 static void sum_floats(Task *t, char *results) {
@@ -299,10 +303,9 @@ static void sum_floats(Task *t, char *results) {
     t->form.one_weight = strips;
     if (HAS_HALVES && t->a.dtype == F16 && !t->form.weighted) t->form.type = F16;
     t->size = (ptrdiff_t)size_of(t->form.type);
-    t->ready = lies_ready(t, t->pairs ? 2 : 1);
-    t->every_other = !t->form.weighted && lies_ready(t, t->pairs ? 4 : 2);
+    t->layout = layout_of(t);
+    t->apart = t->layout > ADJACENT ? t->a.stride[t->inner] : t->size;
     if (strips) {
-        if (t->every_other) t->form.skip = 1 + t->pairs;
         begin_strips(t);
         walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
         return;

@@ -19,15 +19,15 @@ _Static_assert(sizeof(Strips) <= ROOM_BYTES, "a strip needs more room");
    sum (a run), or over rows of neighbouring sums (a strip). */
 typedef struct {
     Addends a;
-    Form form;
+    Form form;              /* of what is converted: ADJACENT */
     int dtype, flags;       /* of the results */
     Strips *strips;
     int kept[MAX_DIMS], kepts;
     int summed[MAX_DIMS], summeds;
     int inner;              /* axis of the run, or of the strip */
     int rows;               /* axis of a strip's rows */
-    int ready;              /* elements need no conversion: runs and strips of them are read where they lie */
-    int every_other;        /* nor do every other ones, or every other pairs, of runs */
+    int layout;             /* of runs and strips, which are read where they lie unless it is CONVERTED */
+    ptrdiff_t apart;        /* bytes from one element of them, or pair, to the next */
     ptrdiff_t size;         /* of an element, converted */
     int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
     ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
@@ -38,6 +38,20 @@ typedef struct {
 #define begin_strips JOIN(begin_strips, PARLINALG_ISA)
 #define add_strip JOIN(add_strip, PARLINALG_ISA)
 #define sum_strips JOIN(sum_strips, PARLINALG_ISA)
+
+/* Of what is read where it lies. */
+static inline Form form_of(const Task *t) {
+    Form form = t->form;
+    if (t->layout != CONVERTED) form.layout = t->layout;
+    return form;
+}
+
+/* n items of a run, or a strip, converted. */
+static inline void fetch_run(const Task *t, ptrdiff_t n, const char *data, char *elements) {
+    const int from = t->pairs ? complex_of(t->a.dtype) : t->a.dtype;
+    const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
+    fetch(n, data, t->a.stride[t->inner], from, t->a.swapped, to, elements);
+}
 
 static inline int bias_of(const Task *t) { return t->form.weighted ? PRODUCT_BIAS : SUM_BIAS; }
 

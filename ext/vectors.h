@@ -66,15 +66,6 @@ static inline Doubles load_neighbours(int type, const char *p) {
 
 static inline ptrdiff_t bytes_of(int type) { return type == F64 ? 8 : type == F32 ? 4 : 2; }
 
-/* Every other one where `skip` is 1, every other pair where it is 2; nothing beyond the last is read. */
-static inline Doubles load(int type, int skip, const char *p) {
-    if (!skip) return load_neighbours(type, p);
-    const char *end = p + bytes_of(type) * (LANES - skip);
-    if (type == F32 && skip == 1) return doubles_of(PICK_FLOATS(*(const Floats *)p, *(const Floats *)end));
-    const Doubles first = load_neighbours(type, p), rest = load_neighbours(type, end);
-    return skip == 2 ? PICK_PAIRS(first, rest) : PICK_OVERLAPPING(8, first, rest);
-}
-
 static inline Doubles load_weights(int one, const char *p) {
     if (!one) return *(const UnalignedDoubles *)p;
     double w;

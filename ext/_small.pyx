@@ -31,7 +31,7 @@ cdef extern from "numpy/arrayobject.h":
 
 from parallel cimport (
     BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, I64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32,
-    U64, Addends, Kernels, Matrix, add_parts, describe, dtype_of_number, is_dense, loop_of, matrix_of,
+    U64, Addends, Kernels, Matrix, add_parts, begin_with, describe, dtype_of_number, is_dense, loop_of, matrix_of,
     seconds_now, threads_now,
 )
 
@@ -86,7 +86,6 @@ cdef object nothing_chosen = None
 cdef bint anyone_chose = False   # in any context: the variable need not be read before
 cdef object zero = 0
 cdef Py_ssize_t MOST_COPIED = 1 << 16   # elements, to cast or mask them before they are added
-cdef dict PARTS = {F16: np.dtype(np.float16), F32: np.dtype(np.float32), F64: np.dtype(np.float64)}
 cdef Py_ssize_t MOST_WITHIN_64_BITS = 1 << 31   # numbers of 32 bits
 cdef object MOST_INITIAL = 1 << 53      # which every float64 and integer can be
 cdef Py_ssize_t LONG_RESULT = 100000     # elements

@@ -5,8 +5,6 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-#define UPPER_BITS 0xfffffffffc000000
-
 int flags_are_kept = HAS_FLAGS;
 
 /* Of a float64 two halves are added, since the sum of some numbers of 27 bits is exact, and of 53 bits it is not. */

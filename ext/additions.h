@@ -11,6 +11,7 @@
 
 /* Two sums of each lane that together are the exact one: of upper and of lower halves, or a sum and its error. */
 typedef struct { Doubles upper, lower; } Halves;
+#define UPPER_BITS 0xfffffffffc000000
 
 #define flags_are_kept JOIN(flags_are_kept, PARLINALG_ISA)
 #define check_flags JOIN(check_flags, PARLINALG_ISA)

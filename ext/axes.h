@@ -33,12 +33,13 @@ static void order_axes(Addends *a, char **results) {
     a->ndim = ndim;
 }
 
-/* Axes that step on where the next one ends are one. */
+/* Axes that step on where the next one ends are one; but not that of parts which begin with different numbers. */
 static void merge_axes(Addends *a) {
+    const int apart = a->begins && a->initial[0] != a->initial[1] ? a->ndim - 1 : -1;
     int kept = 0;
     for (int k = 1; k < a->ndim; k++) {
         const ptrdiff_t n = a->shape[k];
-        if (a->stride[kept] == a->stride[k] * n && a->weight[kept] == a->weight[k] * n &&
+        if (k != apart && a->stride[kept] == a->stride[k] * n && a->weight[kept] == a->weight[k] * n &&
             a->result[kept] == a->result[k] * n) {
             a->shape[kept] *= n;
         } else {

@@ -35,6 +35,8 @@ typedef struct {
     int dtype;
     int swapped;
     int loop;                     /* F32 or F64, to which elements are widened; U64 for integers and bool */
+    int begins;                   /* whether each sum of floats, but for STATES, begins with the initial number: */
+    double initial[2];            /* its real part and its imaginary part; of real numbers, twice the same */
 } Addends;
 
 enum { DOTS_BYTES = 8192 };

@@ -21,7 +21,8 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t stride[64]
         Py_ssize_t weight[64]
         Py_ssize_t result[64]
-        int dtype, swapped, loop
+        int dtype, swapped, loop, begins
+        double initial[2]
 
     ctypedef struct Kernels:
         const char *name
@@ -111,6 +112,7 @@ cdef inline void describe(Addends *addends, cnp.ndarray a, int loop) noexcept:
     addends.dtype = dtype_of_number(cnp.PyArray_TYPE(a))
     addends.swapped = cnp.PyArray_ISBYTESWAPPED(a)
     addends.loop = loop
+    addends.begins = False
     addends.ndim = cnp.PyArray_NDIM(a)
     addends.shape[0] = 1   # of a scalar, which has no axes
     addends.result[0] = 0
@@ -166,6 +168,12 @@ cdef inline void add_parts(Addends *addends, int dtype, Py_ssize_t apart) noexce
     addends.stride[axis] = 4 if dtype == C64 else 8
     addends.weight[axis], addends.result[axis] = 0, apart
     addends.ndim += 1
+
+
+cdef inline void begin_with(Addends *addends, double real, double imaginary) noexcept:
+    """Each sum begins with a number; a real one is given twice."""
+    addends.begins = True
+    addends.initial[0], addends.initial[1] = real, imaginary
 
 
 cdef inline Matrix matrix_of(cnp.ndarray a, bint vector) noexcept:

@@ -73,16 +73,21 @@ cdef class Sum:
             merge_states(length // self.digits, self.digits, first + i * length, first)
         return states[0]
 
-    cdef int write(self, cnp.ndarray out) except -1:
+    cdef int write(self, cnp.ndarray out, initial=None, bint has_parts=False) except -1:
         """Write the sums, rounded once, into `out`; return what `round_states` does."""
         cdef int flags, i
         if self.axis >= self.kept and self.parts > 1:
-            rounded = np.empty(np.shape(out), out.dtype)
-            flags = round_states(self.states(), rounded)
+            states, rounded = self.states(), np.empty(np.shape(out), out.dtype)
+            if initial is not None:
+                which = states[..., 0, :] if has_parts else states
+                which += sum_states(np.array(initial, float), 0, 1)
+            flags = round_states(states, rounded)
             out[...] = rounded
             return flags
         for i in range(self.kept):
             self.addends.result[i] = cnp.PyArray_STRIDE(out, i)
+        if initial is not None:
+            begin_with(&self.addends, initial, 0 if has_parts else initial)
         return self._compute(dtype_of_number(cnp.PyArray_TYPE(out)), cnp.PyArray_BYTES(out), 0)
 
     cdef int _compute(self, int dtype, char *results, Py_ssize_t set_bytes) except -1:
@@ -176,13 +181,14 @@ def sum_states(cnp.ndarray a not None, int kept, int workers, cnp.ndarray weight
 
 
 def write_sums(cnp.ndarray a not None, int kept, int workers, cnp.ndarray out not None, cnp.ndarray weights=None,
-               bint single=False):
+               bint single=False, initial=None, bint has_parts=False):
     """Write the sums of `sum_states`, each rounded once, into `out`, of floats; return what `round_states` does.
 
-    Integers are cast to the dtype of `out` first.
+    Integers are cast to the dtype of `out` first. Each sum begins with the real number `initial`, if that is given;
+    `has_parts`: the last axis that is kept is that of real and imaginary parts, of which only the former do.
     """
     cdef Sum total = Sum(a, kept, workers, weights, single, dtype_of_number(cnp.PyArray_TYPE(out)))
-    return total.write(out)
+    return total.write(out, initial, has_parts)
 
 
 def round_states(cnp.ndarray states not None, cnp.ndarray out not None):

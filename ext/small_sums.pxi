@@ -14,10 +14,10 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
         how = how_to_compute(dtype, SUMS if is_dense(a) else OTHER_SUMS, cnp.PyArray_NBYTES(a))
     if how == UNKNOWN or (dtype >= C64 and ndim == MAX_DIMS):
         return None
+    if initial is not None and dtype >= C64 and not parts_are_innermost(a):
+        return None
     if how > 1 or cnp.PyArray_SIZE(a) >= LET_SIGNALS_COME:
-        if initial is not None and dtype >= F16:
-            return total_and_by_threads(a, number, keepdims, initial, how) if summed == every_axis(ndim) else None
-        if summed == every_axis(ndim) and is_dense(a):
+        if summed == every_axis(ndim) and is_dense(a) and (initial is None or dtype < F16):
             return total_by_threads(a, number, keepdims, initial, how, reports)
         return totals_by_threads(a, summed, number, keepdims, initial, how, reports)
     cdef Addends addends
@@ -26,10 +26,8 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
         add_parts(&addends, dtype, 4 if part_of(number) == F32 else 8)
     cdef bint is_one = summed == every_axis(ndim) and (ndim == 0 or not keepdims)
     if initial is not None and dtype >= F16:
-        if summed != every_axis(ndim):
-            return totals_and(a, summed, number, keepdims, initial)
-        s = total_and(&addends, number, initial)
-        return s if is_one or s is None else s.reshape((1,) * ndim)
+        begin_with(&addends, as_part(initial, number), 0 if dtype >= C64 else as_part(initial, number))
+        initial = None
     if is_one:
         return total_of_all(&addends, cnp.PyArray_SIZE(a), number, 0 if initial is None else initial)
     return totals_along(&addends, a, summed, number, keepdims, initial)
@@ -63,50 +61,6 @@ cdef object total_of_all(const Addends *addends, Py_ssize_t size, int number, in
     if sum_all(addends, size, number, <char *>sums, NULL):
         return None
     return PyArray_Scalar(sums, cnp.PyArray_DescrFromType(number), None)
-
-
-cdef object total_and(Addends *addends, int number, initial):
-    """The sum of these floats and one more; None if there is something to report."""
-    cdef cnp.ndarray result = np.asarray(initial).astype(cnp.PyArray_DescrFromType(number))
-    cdef cnp.ndarray parts = result.reshape(1).view(PARTS[part_of(number)])
-    cdef cnp.ndarray states = np.zeros((cnp.PyArray_SIZE(parts), FLOAT_DIGITS), np.int64)
-    cdef char *digits = cnp.PyArray_BYTES(states)
-    cdef Addends one
-    describe(&one, parts, F64 if part_of(number) == F64 else F32)
-    if cnp.PyArray_ISCOMPLEX(result):
-        addends.result[addends.ndim - 1] = one.result[0] = cnp.PyArray_STRIDE(states, 0)
-    with nogil:
-        kernels.sum(addends, STATES, digits, NULL)
-        kernels.sum(&one, STATES, digits, NULL)
-    return None if round_states(states, parts) else cnp.PyArray_ToScalar(cnp.PyArray_DATA(result), result)
-
-
-cdef object total_and_by_threads(cnp.ndarray a, int number, bint keepdims, initial, int threads):
-    """The same of an array, on threads."""
-    cdef cnp.ndarray result = np.asarray(initial).astype(cnp.PyArray_DescrFromType(number))
-    cdef bint is_complex = cnp.PyArray_ISCOMPLEX(result)
-    cdef cnp.ndarray parts = real_view(result, 0) if is_complex else result
-    states = sum_states(real_view(a, 0) if is_complex else a, is_complex, threads)
-    states += sum_states(parts, is_complex, 1)
-    if round_states(states, parts):
-        return None
-    return result.reshape((1,) * cnp.PyArray_NDIM(a)) if keepdims else result[()]
-
-
-cdef object totals_and(cnp.ndarray a, Axes summed, int number, bint keepdims, initial):
-    """Sums along some axes of copies, to each of which one more number is added; None where the general way must do it.
-
-    As states, many short sums would take longer.
-    """
-    cdef cnp.ndarray longer, result = zeros_without(a, summed, keepdims, number)
-    if cnp.PyArray_SIZE(a) > MOST_COPIED or cnp.PyArray_SIZE(result) == 0:
-        return None
-    rows = cnp.PyArray_SIZE(result)
-    longer = np.empty((rows, cnp.PyArray_SIZE(a) // rows + 1), result.dtype)
-    longer[:, :-1] = kept_first(a, summed).reshape(rows, -1)
-    longer[:, -1] = np.asarray(initial).astype(result.dtype)
-    sums = total(longer, 2, number, False, None, "openmp", 1)
-    return None if sums is None else sums.reshape((<object>result).shape)
 
 
 cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int number, bint keepdims, initial):
@@ -154,22 +108,23 @@ cdef object total_by_threads(cnp.ndarray a, int number, bint keepdims, initial, 
 
 cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepdims, initial, int threads,
                               bint reports):
-    """The sums over some axes. Those of integers begin with the initial one."""
+    """The sums over some axes."""
     cdef cnp.ndarray moved = kept_first(a, summed)
     cdef int flags, kept = cnp.PyArray_NDIM(a)
     for k in range(cnp.PyArray_NDIM(a)):
         kept -= summed >> k & 1
     cdef cnp.ndarray sums = zeros_without(a, summed, keepdims, number)
     cdef cnp.ndarray result = sums.reshape((<object>moved).shape[:kept])
+    start = None if initial is None else as_part(initial, number)
     if cnp.PyArray_ISINTEGER(result):
         result[...] = sum_states(moved, kept, threads)[..., 0]
         if initial is not None:
             np.add(result, initial, result)
         flags = 0
     elif cnp.PyArray_ISCOMPLEX(result):
-        flags = write_sums(real_view(moved, kept), kept + 1, threads, real_view(result, kept))
+        flags = write_sums(real_view(moved, kept), kept + 1, threads, real_view(result, kept), None, False, start, True)
     else:
-        flags = write_sums(moved, kept, threads, result)
+        flags = write_sums(moved, kept, threads, result, None, False, start)
     if flags and not is_reported(flags, reports):
         return None
     return sums[()]
@@ -181,6 +136,24 @@ cdef cnp.ndarray kept_first(cnp.ndarray a, Axes summed):
     if summed == every_axis(ndim):
         return a
     return a.transpose([k for k in range(ndim) if not summed >> k & 1] + [k for k in range(ndim) if summed >> k & 1])
+
+
+cdef double as_part(initial, int number) except? -1:
+    """A real number as one of the dtype with this number, or as the real part of one."""
+    cdef double value = initial
+    cdef int part = part_of(number)
+    if part == F64 or (part == F32 and <float>value == value):
+        return value
+    return np.asarray(initial).astype(cnp.PyArray_DescrFromType(number)).real   # which warns of an overflow
+
+
+cdef bint parts_are_innermost(cnp.ndarray a) noexcept:
+    """Whether real and imaginary parts, as one more axis, have the smallest stride."""
+    cdef int k
+    for k in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, k) != 1 and abs(cnp.PyArray_STRIDE(a, k)) < cnp.PyArray_ITEMSIZE(a):
+            return False
+    return True
 
 
 cdef int number_of_sum(int number) noexcept:

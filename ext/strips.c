@@ -179,12 +179,13 @@ void begin_strips(Task *t) {
 void sum_strips(Task *t, const char *data, const char *weights, char *results) {
     const Addends *a = &t->a;
     const ptrdiff_t each = 1 + t->pairs, n = each * a->shape[t->inner];
-    const int single = !t->summeds && a->shape[t->rows] == 1;
+    const int single = !t->summeds && a->shape[t->rows] == 1 && !a->begins;
     for (ptrdiff_t i = 0, columns; i < n; i += columns) {
         const ptrdiff_t left = n - i;
         const char *first = data + i / each * a->stride[t->inner];
         columns = left > STRIP && left < STRIP + LANES ? STRIP - LANES : min_of(STRIP, left);
         if (single && deliver_elements(t, columns, first, results + place_of(t, i))) continue;
+        for (ptrdiff_t k = 0; k < groups_of(columns); k++) begin_sums(t, &t->strips->group[k]);
         walk_summed(t, 0, NULL, columns, first, weights);
         deliver_strip(t, columns, results + place_of(t, i));
     }

@@ -148,6 +148,7 @@ void walk_summed(Task *t, int k, Group *g, ptrdiff_t columns, const char *data, 
 }
 
 static void sum_run(Task *t, Group *g, const char *data, const char *weights, char *results) {
+    begin_sums(t, g);
     walk_summed(t, 0, g, 0, data, weights);
     deliver(t, g, 0, results);
     if (g->tallies == 2) deliver(t, g, 1, results + t->pair_result);
@@ -188,6 +189,10 @@ static int sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, 
         else rows.data = run;
         Halves sums;
         sum_rows(&f, &rows, &sums);
+        if (t->a.begins) {
+            sums.upper += t->start.upper;
+            sums.lower += t->start.lower;
+        }
         sum_lanes(&sums, g->tallies, totals[i]);
     }
     const int exact = was_exact();
@@ -257,9 +262,9 @@ static int is_strip(const Addends *a, int run, int strip) {
 /* Whether the last axis is that of real and imaginary parts, each of which has results of its own, or weights. */
 static int has_parts(const Addends *a) {
     const int last = a->ndim - 1;
-    if (last < 1 || a->shape[last] != 2 || a->stride[last] != (ptrdiff_t)size_of(a->dtype)) return 0;
+    if (last < 0 || a->shape[last] != 2 || a->stride[last] != (ptrdiff_t)size_of(a->dtype)) return 0;
     if (a->dtype != F32 && a->dtype != F64) return 0;
-    return a->weights ? !a->result[last - 1] && a->weight[last] == sizeof(double) : a->result[last] != 0;
+    return a->weights ? last > 0 && !a->result[last - 1] && a->weight[last] == sizeof(double) : a->result[last] != 0;
 }
 
 static int choose_walk(Task *t) {
@@ -298,6 +303,20 @@ static int layout_of(const Task *t) {
     return (stride == 2 * item ? EVERY_OTHER : APART) + t->pairs;
 }
 
+/* Of so many neighbouring lanes, by turns real and imaginary parts. */
+static Halves start_of(const double initial[2], int lanes) {
+    Halves start = {{0}, {0}};
+    for (int j = 0; j < lanes; j++) {
+        const double x = initial[j % 2], zero = x - x;
+        uint64_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        bits &= zero == 0 ? UPPER_BITS : ~UINT64_C(0);   /* infinities and NaN have no halves */
+        memcpy((char *)&start.upper + 8 * j, &bits, sizeof bits);
+        start.lower[j] = zero == 0 ? x - start.upper[j] : 0;
+    }
+    return start;
+}
+
 static void sum_floats(Task *t, char *results) {
     const int strips = choose_walk(t);
     t->form.one_weight = strips;
@@ -305,6 +324,7 @@ static void sum_floats(Task *t, char *results) {
     t->size = (ptrdiff_t)size_of(t->form.type);
     t->layout = layout_of(t);
     t->apart = t->layout > ADJACENT ? t->a.stride[t->inner] : t->size;
+    if (t->a.begins) t->start = start_of(t->a.initial, strips ? LANES : 1 + (t->pair_result != 0));
     if (strips) {
         begin_strips(t);
         walk_kept(t, 0, NULL, t->a.data, t->a.weights, results);
@@ -326,6 +346,8 @@ static void begin_task(Task *t, const Addends *a, int dtype, void *room) {
     t->a.dtype = a->dtype;
     t->a.swapped = a->swapped;
     t->a.loop = a->loop;
+    t->a.begins = a->begins;
+    memcpy(t->a.initial, a->initial, sizeof a->initial);
     memcpy(t->a.shape, a->shape, axes * sizeof *a->shape);
     memcpy(t->a.stride, a->stride, axes * sizeof *a->stride);
     memcpy(t->a.weight, a->weight, axes * sizeof *a->weight);

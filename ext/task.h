@@ -30,6 +30,7 @@ typedef struct {
     ptrdiff_t apart;        /* bytes from one element of them, or pair, to the next */
     ptrdiff_t size;         /* of an element, converted */
     int pairs;              /* an item of a run is two elements, as the last axis, which belong to so many results */
+    Halves start;           /* what lanes begin with, if a.begins */
     ptrdiff_t pair_result;  /* bytes from the result of the first to that of the second */
 } Task;
 
@@ -51,6 +52,11 @@ static inline void fetch_run(const Task *t, ptrdiff_t n, const char *data, char 
     const int from = t->pairs ? complex_of(t->a.dtype) : t->a.dtype;
     const int to = t->pairs ? complex_of(t->form.type) : t->form.type;
     fetch(n, data, t->a.stride[t->inner], from, t->a.swapped, to, elements);
+}
+
+/* Before the first elements of sums are added. */
+static inline void begin_sums(const Task *t, Group *g) {
+    if (t->a.begins) g->pending[g->pendings++] = t->start;
 }
 
 static inline int bias_of(const Task *t) { return t->form.weighted ? PRODUCT_BIAS : SUM_BIAS; }

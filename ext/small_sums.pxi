@@ -115,7 +115,7 @@ cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepd
         kept -= summed >> k & 1
     cdef cnp.ndarray sums = zeros_without(a, summed, keepdims, number)
     cdef cnp.ndarray result = sums.reshape((<object>moved).shape[:kept])
-    start = None if initial is None else as_part(initial, number)
+    start = None if initial is None or cnp.PyArray_ISINTEGER(result) else as_part(initial, number)
     if cnp.PyArray_ISINTEGER(result):
         result[...] = sum_states(moved, kept, threads)[..., 0]
         if initial is not None:

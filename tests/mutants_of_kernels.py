@@ -228,8 +228,8 @@ OF_KERNELS = (
     Mutant(
         "strips: columns beyond whole vectors lost",
         "ext/additions.c",
-        "min_of(j, columns - LANES) * bytes_of(form.type);",
-        "(j / LANES * LANES) * bytes_of(form.type) * (j + LANES <= columns);",
+        "bytes_to(form.layout, apart, min_of(j, columns - LANES));",
+        "bytes_to(form.layout, apart, j) * (j + LANES <= columns);",
     ),
     Mutant("runs: imaginary parts among the real ones", "ext/sums.c", "t->pair_result ? 2 : 1", "1"),
     Mutant("environment not set", "ext/environment.h", "    _mm_setcsr(0x1f80);\n", ""),
@@ -243,7 +243,9 @@ OF_KERNELS = (
     Mutant("short cut: float64 not cast to float32", "ext/small_sums.pxi", "(given == F64 and wanted == F32) or ", ""),
     Mutant("short cut: axes twice", "ext/small_sums.pxi", "if summed[0] & bit:", "if False:"),
     Mutant("lanes: rounded twice", "ext/groups.c", "any((first + most) >> 54 | ", "any("),
-    Mutant("lanes: overflow not reported", "ext/additions.h", "return is_finite(doubles_of(narrower));", "return 1;"),
+    Mutant(
+        "lanes: overflow not reported", "ext/additions.h", "return not_finite(doubles_of(narrower));", "return (Words){0};"
+    ),
     Mutant(
         "short columns: the column before counted",
         TEMPLATE,
@@ -262,12 +264,12 @@ OF_KERNELS = (
         "+ k / 2 % (W / n) + k % 2",
         "+ k / 2 % (W / n) + (k + 1) % 2",
     ),
-    Mutant(
-        "small sums along axes: the initial number left out",
-        "ext/small_sums.pxi",
-        "longer[:, -1] = np.asarray(initial)",
-        "longer[:, -1] = 0 * np.asarray(initial)",
-    ),
+    Mutant("sums: the initial number left out", "ext/task.h", "if (t->a.begins)", "if (0)"),
+    Mutant("short runs: the initial number left out", "ext/sums.c", "sums.upper += t->start.upper;", ""),
+    Mutant("strips: the initial number left out", "ext/strips.c", "begin_sums(t, &t->strips->group[k]);", ";"),
+    Mutant("parts that begin with the same number", "ext/axes.h", "a->initial[1] ? a->ndim - 1", "a->initial[1] ? -1"),
+    Mutant("threads: the initial number left out", SHARED_SUMS, "which += sum_states(", "which += 0 * sum_states("),
+    Mutant("the initial number: of no elements", "ext/small_sums.pxi", "!= 1 and abs(", "> 1 and abs("),
     Mutant("lanes: units that are no normal numbers", "ext/groups.c", " | small >> 63)", ")"),
     Mutant("many small matrices: first rows only", "ext/parallel.c", "    rows.data += row * rows.rs;\n", ""),
     Mutant("dots: not conjugated", "ext/dots.c", "conjugated ? -1 : 1", "1"),
@@ -300,9 +302,12 @@ OF_KERNELS = (
         "True",
     ),
     Mutant("every other pair: the wrong ones", "ext/lanes.h", "10, 11, 14, 15", "8, 9, 12, 13"),
-    Mutant(
-        "every other pair: the rest ends too early", "ext/sums.c", "rest * (size_t)step - (size_t)f->skip", "rest - 1"
-    ),
+    Mutant("pairs apart: the rest ends too early", "ext/sums.c", "copy_items(rest / 2, ", "copy_items(rest / 2 - 1, "),
+    Mutant("elements apart: the rest ends too early", "ext/sums.c", "copy_items(rest, size", "copy_items(rest - 1, size"),
+    Mutant("pairs apart: the first of each twice", "ext/rows.h", "(lane) % 2 * bytes_of(type)", "0"),
+    Mutant("strips of pairs: results side by side", "ext/strips.c", "j % 2 * t->pair_result", "j % 2 * 8"),
+    Mutant("single elements: -0.0", "ext/strips.c", "apart, lanes.first)) + 0.0;", "apart, lanes.first));"),
+    Mutant("columns: the last row lost", "ext/additions.c", "for (; own.count > 0; own", "for (; own.count > 1; own"),
     Mutant("weights of one element not broadcast", SHARED_SUMS, "if cnp.PyArray_DIM(weights, axis) > 1:", "if True:"),
     Mutant("dot: a row with x as it is", "ext/complex_template.h", "&& conjugated ? -1", "&& 0 ? -1"),
     Mutant(

@@ -1,5 +1,4 @@
-"""Sums of elements that are read where they lie: side by side, any bytes apart, in pairs, backwards; and what they begin
-with."""
+"""Sums of elements that are read where they lie: side by side, any bytes apart, in pairs, or backwards."""
 
 from __future__ import annotations
 

@@ -53,9 +53,13 @@ cdef enum:
     FEW_ROWS = 1024
     FEW_COLUMNS = 16
     FEW_PRODUCTS = 1 << 17, MOST_PRODUCTS = 1 << 27   # of numbers by numbers, by BLAS: the latter take some 10 ms
+    FEW_COPIED_PRODUCTS = 1 << 13   # the same, of matrices that are copied for BLAS
+    MANY_COLUMNS = 32   # of a matrix that is multiplied: its rows are longer than ours
     FEW_DOTS = 8
     MOST_OF_DOTS = 128   # elements of a vector, which `Kernels.dots` has room for
     FEW_FOR_BLAS = 8   # elements of a vector: a call of BLAS for each takes longer
+    FEW_FOR_DOTS = 24, FEW_FOR_CDOTC = 14   # the same of `Kernels.dots`
+    FEW_ELEMENTS = 1300   # of all vectors, which are multiplied before NumPy has begun
     AUTO = 0
     REPORTING = -2   # by NumPy, as the caller's errstate says
     UNKNOWN = -3
@@ -206,6 +210,7 @@ cdef int layout_of(cnp.ndarray a, const Matrix *A, int number) noexcept:
 
 
 include "small_products.pxi"
+include "small_dots.pxi"
 include "small_sums.pxi"
 
 
@@ -254,25 +259,37 @@ cdef class SmallProducts:
     cdef object multiply_columns(self, cnp.ndarray a, cnp.ndarray x):
         if cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(a, 1):
             return None
-        cdef Py_ssize_t products = cnp.PyArray_SIZE(a) * cnp.PyArray_DIM(x, 1)
-        cdef bint by_blas = are_for_blas(a, x)
+        cdef Py_ssize_t columns = cnp.PyArray_DIM(x, 1), products = cnp.PyArray_SIZE(a) * columns
+        cdef bint in_one_piece = lies_for_blas(a), by_blas = are_for_blas(a, x) and (in_one_piece or columns > 2)
+        cdef int how = self.counts.how
         if products >= (MOST_PRODUCTS if by_blas else LET_SIGNALS_COME):
             return None   # it is done in parts, so that Ctrl-C is seen in between
         if by_blas:   # the first begins sooner, but copies arrays that BLAS does not take as they lie
-            return call_silently(None if products < FEW_PRODUCTS else matmul_by_numpy, a, x, None)
-        if dtype_of_number(cnp.PyArray_TYPE(a)) == DTYPES or self.counts.how == BY_NUMPY:
+            most = FEW_PRODUCTS if in_one_piece and lies_for_blas(x) else FEW_COPIED_PRODUCTS
+            return call_silently(None if products < most else matmul_by_numpy, a, x, None)
+        if dtype_of_number(cnp.PyArray_TYPE(a)) == DTYPES:
             return None
-        cdef cnp.npy_intp[2] shape = [cnp.PyArray_DIM(a, 0), cnp.PyArray_DIM(x, 1)]
+        if how == BY_NUMPY:
+            if not are_for_blas(a, x):
+                return None
+            how = 1
+        cdef cnp.npy_intp[2] shape = [cnp.PyArray_DIM(a, 0), columns]
         cdef cnp.ndarray results = cnp.PyArray_SimpleNew(2, shape, native(cnp.PyArray_TYPE(a)))
-        if shape[0] < shape[1]:   # rows of a, or columns of x, are the vectors: the longer matrix is in one piece
-            multiply_by_threads(x.T, a, results, self.counts.how)
+        if shape[0] <= 2 * columns or columns >= MANY_COLUMNS:   # rows of a are the vectors, otherwise columns of x
+            multiply_by_threads(x.T, a, results, how)
         else:
-            multiply_by_threads(a, x.T, results.T, self.counts.how)
+            multiply_by_threads(a, x.T, results.T, how)
         return results
 
     def __matmul__(self, x):
         y = self.multiply_here(x)
         return self.multiply_any(x) if y is None else y
+
+
+cdef bint lies_for_blas(cnp.ndarray a) noexcept:
+    """Whether BLAS takes a matrix as it lies: rows, or columns, are in one piece."""
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(a), rs = cnp.PyArray_STRIDE(a, 0), cs = cnp.PyArray_STRIDE(a, 1)
+    return (cs == size and rs >= size) or (rs == size and cs >= size)
 
 
 cdef bint are_for_blas(cnp.ndarray a, cnp.ndarray b):

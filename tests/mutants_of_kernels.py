@@ -243,9 +243,7 @@ OF_KERNELS = (
     Mutant("short cut: float64 not cast to float32", "ext/small_sums.pxi", "(given == F64 and wanted == F32) or ", ""),
     Mutant("short cut: axes twice", "ext/small_sums.pxi", "if summed[0] & bit:", "if False:"),
     Mutant("lanes: rounded twice", "ext/groups.c", "any((first + most) >> 54 | ", "any("),
-    Mutant(
-        "lanes: overflow not reported", "ext/additions.h", "return not_finite(doubles_of(narrower));", "return (Words){0};"
-    ),
+    Mutant("lanes: overflow not reported", "ext/additions.h", "return not_finite(doubles_of(narrower))", "return (Words){0}"),
     Mutant(
         "short columns: the column before counted",
         TEMPLATE,
@@ -291,7 +289,7 @@ OF_KERNELS = (
     ),
     Mutant(
         "short cut: vecdot of batches not conjugated",
-        "ext/small_products.pxi",
+        "ext/small_dots.pxi",
         "product(b[..., None, :], a, None, None, backend, workers, cnp.PyArray_ISCOMPLEX(a))",
         "product(b[..., None, :], a, None, None, backend, workers, False)",
     ),
@@ -303,7 +301,7 @@ OF_KERNELS = (
     ),
     Mutant("every other pair: the wrong ones", "ext/lanes.h", "10, 11, 14, 15", "8, 9, 12, 13"),
     Mutant("pairs apart: the rest ends too early", "ext/sums.c", "copy_items(rest / 2, ", "copy_items(rest / 2 - 1, "),
-    Mutant("elements apart: the rest ends too early", "ext/sums.c", "copy_items(rest, size", "copy_items(rest - 1, size"),
+    Mutant("elements apart: the rest ends too early", "ext/sums.c", "copy_items(rest, ", "copy_items(rest - 1, "),
     Mutant("pairs apart: the first of each twice", "ext/rows.h", "(lane) % 2 * bytes_of(type)", "0"),
     Mutant("strips of pairs: results side by side", "ext/strips.c", "j % 2 * t->pair_result", "j % 2 * 8"),
     Mutant("single elements: -0.0", "ext/strips.c", "apart, lanes.first)) + 0.0;", "apart, lanes.first));"),
@@ -312,7 +310,7 @@ OF_KERNELS = (
     Mutant("dot: a row with x as it is", "ext/complex_template.h", "&& conjugated ? -1", "&& 0 ? -1"),
     Mutant(
         "dot: the other one conjugated",
-        "ext/small_products.pxi",
+        "ext/small_dots.pxi",
         " and not cnp.PyArray_ISCOMPLEX(a):\n        a, b = b, a   # a row",
         ":\n        a, b = b, a   # a row",
     ),

@@ -7,6 +7,9 @@ enum {
     NARROW = 64,      /* fewer columns are worth it to be added by several rows side by side */
     WIDE = 256,       /* columns of these together, at most */
     AHEAD = 4096,     /* bytes: how far before its use memory is asked for */
+    AHEAD_OF_ROWS = 16384,
+    LARGE = 2 << 20,  /* bytes of an array that is hardly in the cache of one processor */
+    SECOND_LEVEL = 2, /* of the caches, for which rows are asked for */
     LINE = 64,        /* bytes of a column from which on it is worth to go along it by vectors */
 };
 _Static_assert(SPAN / sizeof(int16_t) <= 1 << 16, "sums of 16 bits must fit into 32");
@@ -15,6 +18,7 @@ _Static_assert(SPAN / sizeof(int16_t) <= 1 << 16, "sums of 16 bits must fit into
    to the same sum if that is 0. */
 typedef struct {
     ptrdiff_t rows, row, columns, column, step;
+    int asked_for;   /* whether memory is asked for before its use */
 } Tile;
 
 /* ---- totals ---- */
@@ -166,7 +170,7 @@ static uint64_t total_u32(ptrdiff_t n, const void *v) { return total_of_halves(n
 
 typedef struct {
     void (*add_columns)(const Tile *t, const char *data, char *sums);
-    void (*add_rows)(ptrdiff_t rows, ptrdiff_t columns, const char *data, ptrdiff_t row, uint64_t *sums);
+    void (*add_rows)(ptrdiff_t rows, ptrdiff_t columns, const char *data, ptrdiff_t row, int asked_for, uint64_t *sums);
 } Adder;
 
 #define ADDER(n) {JOIN(add_columns, n), JOIN(add_rows, n)}
@@ -181,12 +185,12 @@ static const Adder adders[2][U64 + 1] = {
 
 static void add_rows(const Adder *adder, const Tile *t, const char *data, char *sums) {
     if (t->step == sizeof(uint64_t)) {
-        adder->add_rows(t->rows, t->columns, data, t->row, (uint64_t *)sums);
+        adder->add_rows(t->rows, t->columns, data, t->row, t->asked_for, (uint64_t *)sums);
         return;
     }
     uint64_t strip[STRIP];
     memset(strip, 0, (size_t)t->columns * sizeof *strip);
-    adder->add_rows(t->rows, t->columns, data, t->row, strip);
+    adder->add_rows(t->rows, t->columns, data, t->row, t->asked_for, strip);
     for (ptrdiff_t j = 0; j < t->columns; j++) *(uint64_t *)(sums + j * t->step) += strip[j];
 }
 
@@ -194,10 +198,10 @@ static void add_rows(const Adder *adder, const Tile *t, const char *data, char *
 static void add_narrow_rows(const Adder *adder, const Tile *t, const char *data, char *sums) {
     uint64_t wide[WIDE] = {0};
     const ptrdiff_t each = WIDE / t->columns, row = each * t->row, whole = t->rows / each;
-    adder->add_rows(whole, each * t->columns, data, row, wide);
-    adder->add_rows(1, t->rows % each * t->columns, data + whole * row, row, wide);
+    adder->add_rows(whole, each * t->columns, data, row, t->asked_for, wide);
+    adder->add_rows(1, t->rows % each * t->columns, data + whole * row, row, 0, wide);
     const ptrdiff_t word = sizeof *wide;
-    const Tile folded = {each, t->columns * word, t->columns, word, t->step};
+    const Tile folded = {each, t->columns * word, t->columns, word, t->step, 0};
     adders[0][U64].add_columns(&folded, (const char *)wide, sums);
 }
 
@@ -218,6 +222,7 @@ typedef struct {
     const Adder *adder;
     ptrdiff_t size;              /* of an element */
     int rows, columns;           /* axes of tiles */
+    int asked_for;
     ptrdiff_t most[MAX_DIMS];    /* of elements along an axis that are taken at a time */
     ptrdiff_t count[MAX_DIMS];   /* of those that are */
 } Walk;
@@ -226,7 +231,7 @@ static void walk(Walk *w, int axis, const char *data, char *sums) {
     const Addends *a = w->a;
     if (axis == a->ndim) {
         const Tile t = {w->count[w->rows], a->stride[w->rows], w->count[w->columns], a->stride[w->columns],
-                        a->result[w->columns]};
+                        a->result[w->columns], w->asked_for};
         add_tile(w->adder, w->size, &t, data, sums);
         return;
     }
@@ -251,11 +256,16 @@ static void choose_tiles(Walk *w, Addends *a) {
     if (w->rows >= 0 && w->rows == last - 1 && a->result[last] && a->shape[w->rows] >= LONG) w->columns = last;
     if (w->columns < 0) w->columns = last == 0 ? single_axis(a) : w->rows == last ? last - 1 : last;
     if (w->rows < 0) w->rows = single_axis(a);   /* each element is a sum of its own */
-    for (int k = 0; k < a->ndim; k++) w->most[k] = 1;
+    ptrdiff_t bytes = w->size;
+    for (int k = 0; k < a->ndim; k++) {
+        w->most[k] = 1;
+        bytes *= a->shape[k];
+    }
+    w->asked_for = bytes >= LARGE;
     const int sides[] = {w->rows, w->columns};
     for (int k = 0; k < 2; k++) {
-        const ptrdiff_t most = SPAN / (a->stride[sides[k]] | 1) / 4 * 4;
-        w->most[sides[k]] = most ? most : 4;
+        const ptrdiff_t most = SPAN / (a->stride[sides[k]] | 1) / 8 * 8;
+        w->most[sides[k]] = most ? most : 8;
     }
     if (a->stride[w->columns] == w->size) w->most[w->columns] = STRIP;
 }

@@ -1,5 +1,5 @@
 /* Kernels of elements of one type, a part of integers.c: of type T, named by N. VALUE(x) is what an element stands for,
-   four of which add up to a PART, and as many as lie side by side in a tile to a LANE. Nothing has to be aligned. */
+   eight of which add up to a PART, and as many as lie side by side in a tile to a LANE. Nothing has to be aligned. */
 
 #define ELEMENT JOIN(Element, N)
 typedef T ELEMENT __attribute__((aligned(1), may_alias));
@@ -65,7 +65,7 @@ static void JOIN(add_columns, N)(const Tile *t, const char *data, char *sums) {
 }
 
 /* sums[j] += the sum of column j, for neighbouring columns: so many rows at a time. */
-static inline __attribute__((always_inline)) void JOIN(add_some_rows, N)(
+static inline __attribute__((always_inline)) void JOIN(add_some_columns, N)(
     const int rows, ptrdiff_t columns, const char *data, ptrdiff_t row, uint64_t *restrict sums) {
     for (ptrdiff_t j = 0; j < columns; j++) {
         PART s = 0;
@@ -74,9 +74,24 @@ static inline __attribute__((always_inline)) void JOIN(add_some_rows, N)(
     }
 }
 
-static void JOIN(add_rows, N)(ptrdiff_t rows, ptrdiff_t columns, const char *data, ptrdiff_t row, uint64_t *sums) {
-    for (; rows >= 4; rows -= 4, data += 4 * row) JOIN(add_some_rows, N)(4, columns, data, row, sums);
-    for (; rows; rows--, data += row) JOIN(add_some_rows, N)(1, columns, data, row, sums);
+/* A cache line of each row at a time, and the one that lies `ahead` is asked for, unless that is 0. */
+static inline __attribute__((always_inline)) void JOIN(add_some_rows, N)(
+    const int rows, ptrdiff_t columns, const char *data, ptrdiff_t row, ptrdiff_t ahead, uint64_t *sums) {
+    enum { EACH = LINE / sizeof(T) };
+    for (; ahead && columns >= EACH; columns -= EACH, data += LINE, sums += EACH) {
+        for (int i = 0; i < rows; i++) __builtin_prefetch(data + i * row + ahead, 0, SECOND_LEVEL);
+        JOIN(add_some_columns, N)(rows, EACH, data, row, sums);
+    }
+    JOIN(add_some_columns, N)(rows, columns, data, row, sums);
+}
+
+static void JOIN(add_rows, N)(ptrdiff_t rows, ptrdiff_t columns, const char *data, ptrdiff_t row, int asked_for,
+                              uint64_t *sums) {
+    const ptrdiff_t bytes = 8 * columns * (ptrdiff_t)sizeof(T);
+    const ptrdiff_t ahead = asked_for ? (1 + AHEAD_OF_ROWS / (bytes + 1)) * 8 * row : 0;
+    for (; rows >= 8; rows -= 8, data += 8 * row) JOIN(add_some_rows, N)(8, columns, data, row, ahead, sums);
+    for (; rows >= 4; rows -= 4, data += 4 * row) JOIN(add_some_columns, N)(4, columns, data, row, sums);
+    for (; rows; rows--, data += row) JOIN(add_some_columns, N)(1, columns, data, row, sums);
 }
 
 #undef ELEMENT

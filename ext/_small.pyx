@@ -35,7 +35,7 @@ from parallel cimport (
     seconds_now, threads_now,
 )
 
-from ._kernels import FLOAT_DIGITS, ieee754, openmp_version, round_states, sum_of_all, sum_states, table_address
+from ._kernels import ieee754, openmp_version, sum_of_all, sum_states, table_address
 from ._kernels import matvec as multiply_by_threads
 from ._kernels import threads_are_late, write_sums
 from .exact import report

@@ -42,7 +42,7 @@ INLINE void sum_of_rows(const Form form, const Rows *rows, const int asked_for, 
     for (; left >= CHAINS; left -= CHAINS) {
         if (asked_for) {
 #pragma GCC unroll 4
-            for (int k = 0; k < CHAINS; k++) __builtin_prefetch(v + k * stride + ahead);
+            for (int k = 0; k < CHAINS; k++) __builtin_prefetch(v + k * stride + ahead, 0, SECOND_LEVEL);
         }
         add_row(form, apart, v, w, &u0, &l0, one);
         add_row(form, apart, v += stride, w += weight_stride, &u1, &l1, one);
@@ -62,7 +62,6 @@ INLINE void sum_of_rows(const Form form, const Rows *rows, const int asked_for, 
 /* `count` more rows, so that memory is read in its order, and sums are loaded and stored once for all of them. */
 INLINE void add_to_columns(const Form form, const ptrdiff_t count, const Rows *rows, ptrdiff_t columns, Doubles one,
                            Halves *sums) {
-    enum { SECOND_LEVEL = 2 };   /* the cache: to ask for it in the first one is slower (docs: measurements) */
     const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
     const ptrdiff_t apart = rows->apart;
     const char *const w = rows->weights;

@@ -202,9 +202,12 @@ static int same_bits(int from, int to) {
 
 /* Asks for the cache lines of n elements from src on, which nobody needs yet: those of strided elements, and of short
    pieces of several rows in turn, come too late otherwise. Addresses beyond an array are harmless. */
-static void ask_for(ptrdiff_t n, const char *src, ptrdiff_t stride) {
+static void ask_for(ptrdiff_t n, const char *src, ptrdiff_t stride, size_t size) {
     const ptrdiff_t line = stride < -64 || stride > 64 ? stride : stride < 0 ? -64 : 64;
-    for (ptrdiff_t i = 0; i < n * stride / line; i++) __builtin_prefetch(src + i * line);
+    if (stride == (ptrdiff_t)size)
+        for (ptrdiff_t i = 0; i < n * stride / line; i++) __builtin_prefetch(src + i * line, 0, SECOND_LEVEL);
+    else
+        for (ptrdiff_t i = 0; i < n * stride / line; i++) __builtin_prefetch(src + i * line);
 }
 
 void fetch_near(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst) {
@@ -233,7 +236,7 @@ void fetch_near(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int sw
 
 void fetch(ptrdiff_t n, const char *src, ptrdiff_t stride, int from, int swapped, int to, void *dst) {
     for (ptrdiff_t i = 0; i < n; i += CHUNK, src += CHUNK * stride) {
-        ask_for(min_of(CHUNK, n - i), src + AHEAD * stride, stride);
+        ask_for(min_of(CHUNK, n - i), src + AHEAD * stride, stride, size_of(from));
         fetch_near(min_of(CHUNK, n - i), src, stride, from, swapped, to, (char *)dst + (size_t)i * size_of(to));
     }
 }

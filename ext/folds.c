@@ -69,8 +69,8 @@ INLINE int fold(const Form form, const int folds, const Rows *rows, Group *g) {
         const ptrdiff_t pairs = min_of(CHAIN_ROWS, left / 2);
 #pragma GCC unroll 2
         for (ptrdiff_t i = 0; i < pairs; i++, v += 2 * stride, w += 2 * weight_stride) {
-            __builtin_prefetch(v + ahead);
-            __builtin_prefetch(v + stride + ahead);
+            __builtin_prefetch(v + ahead, 0, SECOND_LEVEL);
+            __builtin_prefetch(v + stride + ahead, 0, SECOND_LEVEL);
             fold_row(form, folds, v, w, S[0], M[0], one, &f);
             fold_row(form, folds, v + stride, w + weight_stride, S[1], M[0], one, &f);
         }

@@ -116,11 +116,11 @@ static inline Words larger(Words a, Words b) {
 
 /* The largest magnitude of each lane. */
 static Words largest_of(const Form *f, const Rows *rows) {
-    enum { APART = 4 };   /* since each comparison has to wait for the one before */
-    Words most[APART] = {{0}};
+    enum { ABREAST = 4 };   /* since each comparison has to wait for the one before */
+    Words most[ABREAST] = {{0}};
     ptrdiff_t i = 0;
-    for (; i + APART <= rows_in(rows); i += APART)
-        for (int k = 0; k < APART; k++) most[k] = larger(magnitudes(f, rows, i + k), most[k]);
+    for (; i + ABREAST <= rows_in(rows); i += ABREAST)
+        for (int k = 0; k < ABREAST; k++) most[k] = larger(magnitudes(f, rows, i + k), most[k]);
     for (; i < rows_in(rows); i++) most[0] = larger(magnitudes(f, rows, i), most[0]);
     return larger(larger(most[0], most[1]), larger(most[2], most[3]));
 }

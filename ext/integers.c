@@ -9,7 +9,6 @@ enum {
     AHEAD = 4096,     /* bytes: how far before its use memory is asked for */
     AHEAD_OF_ROWS = 16384,
     LARGE = 2 << 20,  /* bytes of an array that is hardly in the cache of one processor */
-    SECOND_LEVEL = 2, /* of the caches, for which rows are asked for */
     LINE = 64,        /* bytes of a column from which on it is worth to go along it by vectors */
 };
 _Static_assert(SPAN / sizeof(int16_t) <= 1 << 16, "sums of 16 bits must fit into 32");

@@ -83,6 +83,9 @@ int block_sum(const Addends *a, int dtype, char *results, void *room);
 /* The same of integers, whose axes are in order of stride. */
 void sum_integers(Addends *a, char *results);
 
+/* The cache that rows are asked for: what comes in order arrives later in the first one (docs: measurements). */
+enum { SECOND_LEVEL = 2 };
+
 enum { LONG = 16 };   /* elements of an axis from which on it is worth to go along it */
 /* The innermost of the axes that are kept, or of those that are summed, that is long; if none is, the longest. */
 int best_axis(const Addends *a, int kept);

@@ -5,7 +5,8 @@
 #include "vectors.h"
 
 /* How elements lie that are read where they are: side by side, every other one or every other pair, or single ones or
-   pairs any number of bytes apart. CONVERTED ones are not. */
+   pairs any number of bytes apart. CONVERTED ones are not. Of single ones and of pairs the numbers are one apart, and those
+   of the first two kinds are how many elements lie between: load() and layout_of() count on that. */
 enum { CONVERTED = -1, ADJACENT, EVERY_OTHER, EVERY_OTHER_PAIR, APART, PAIRS_APART, LAYOUTS };
 
 /* What is summed: elements of a type, alone, or times a weight: one for each, or one for a row of them. */

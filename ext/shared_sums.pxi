@@ -76,7 +76,10 @@ cdef class Sum:
     cdef int write(self, cnp.ndarray out, initial=None, bint has_parts=False) except -1:
         """Write the sums, rounded once, into `out`; return what `round_states` does."""
         cdef int flags, i
-        if self.axis >= self.kept and self.parts > 1:
+        if self.digits == 1:
+            raise TypeError("sums of integers can be written as float32 or float64")
+        # Parts that begin with different numbers must not be told apart by threads.
+        if self.parts > 1 and (self.axis >= self.kept or (has_parts and self.axis == self.kept - 1)):
             states, rounded = self.states(), np.empty(np.shape(out), out.dtype)
             if initial is not None:
                 which = states[..., 0, :] if has_parts else states
@@ -184,7 +187,7 @@ def write_sums(cnp.ndarray a not None, int kept, int workers, cnp.ndarray out no
                bint single=False, initial=None, bint has_parts=False):
     """Write the sums of `sum_states`, each rounded once, into `out`, of floats; return what `round_states` does.
 
-    Integers are cast to the dtype of `out` first. Each sum begins with the real number `initial`, if that is given;
+    Integers are cast to the dtype of `out` first, which is float32 or float64 then. Each sum begins with the real number `initial`, if that is given;
     `has_parts`: the last axis that is kept is that of real and imaginary parts, of which only the former do.
     """
     cdef Sum total = Sum(a, kept, workers, weights, single, dtype_of_number(cnp.PyArray_TYPE(out)))

@@ -83,12 +83,11 @@ cdef object short_dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
     if A.dtype == DTYPES or x.dtype == DTYPES or x.n != A.n or (x.m != A.m and x.m != 1 and A.m != 1):
         return None
     cdef cnp.npy_intp m = max(x.m, A.m) if min(x.m, A.m) else 0
-    cdef bint ends_soon = A.dtype == BOOL and x.dtype == BOOL and A.n > MOST_OF_DOTS and m <= FEW_ROWS
-    if not ends_soon and cnp.PyArray_SIZE(a) + cnp.PyArray_SIZE(b) > LET_OTHERS_RUN:
+    cdef bint may_end_soon = A.dtype == BOOL and x.dtype == BOOL and A.n > MOST_OF_DOTS and m <= FEW_ROWS
+    if not may_end_soon and cnp.PyArray_SIZE(a) + cnp.PyArray_SIZE(b) > LET_OTHERS_RUN:
         return None
-    cdef bint are_few = m * A.n <= FEW_ELEMENTS or not are_for_blas(a, b)
-    cdef bint are_short = A.n <= (MOST_OF_DOTS if are_few else FEW_FOR_CDOTC if A.dtype == C64 else FEW_FOR_DOTS)
-    if not ends_soon and not are_short and (m > FEW_DOTS or A.n * cnp.PyArray_ITEMSIZE(b) >= SMALL_VECTOR):
+    cdef bint are_short = A.n <= longest_of_dots(A.dtype, m * A.n <= FEW_ELEMENTS or not are_for_blas(a, b))
+    if not may_end_soon and not are_short and (m > FEW_DOTS or A.n * cnp.PyArray_ITEMSIZE(b) >= SMALL_VECTOR):
         return None
     if asked(backend, workers) in (UNKNOWN, REPORTING):
         return None
@@ -100,9 +99,9 @@ cdef object short_dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &m, number)
     y = matrix_of(result, True)
     x.conjugated = cnp.PyArray_ISCOMPLEX(a)
-    if ends_soon:
+    if may_end_soon:
         A.n = x.n = FEW_COLUMNS
-    if are_short or ends_soon:
+    if are_short or may_end_soon:
         kernels.dots(&A, &x, &y)
         return result if are_short or are_all_true(&y) else None
     x.m, x.n, x.rs, x.cs, step = x.n, 1, x.cs, 0, x.rs   # each row as a vector
@@ -113,6 +112,13 @@ cdef object short_dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
         x.data += step
         y.data += y.rs
     return result
+
+
+cdef int longest_of_dots(int dtype, bint are_few) noexcept:
+    """Elements of vectors that are multiplied faster by `Kernels.dots` than by BLAS, one after the other."""
+    if are_few:
+        return MOST_OF_DOTS
+    return FEW_FOR_CDOTC if dtype == C64 else FEW_FOR_DOTS
 
 
 cdef Matrix rows_of(cnp.ndarray a) noexcept:

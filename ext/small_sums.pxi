@@ -26,7 +26,8 @@ cdef object total(cnp.ndarray a, Axes summed, int number, bint keepdims, object 
         add_parts(&addends, dtype, 4 if part_of(number) == F32 else 8)
     cdef bint is_one = summed == every_axis(ndim) and (ndim == 0 or not keepdims)
     if initial is not None and dtype >= F16:
-        begin_with(&addends, as_part(initial, number), 0 if dtype >= C64 else as_part(initial, number))
+        part = as_part(initial, number)
+        begin_with(&addends, part, 0 if dtype >= C64 else part)
         initial = None
     if is_one:
         return total_of_all(&addends, cnp.PyArray_SIZE(a), number, 0 if initial is None else initial)
@@ -143,8 +144,8 @@ cdef double as_part(initial, int number) except? -1:
     cdef double value = initial
     cdef int part = part_of(number)
     if part == F64 or (part == F32 and <float>value == value):
-        return value
-    return np.asarray(initial).astype(cnp.PyArray_DescrFromType(number)).real   # which warns of an overflow
+        return value + 0.0   # since no sum is -0.0
+    return np.asarray(initial).astype(cnp.PyArray_DescrFromType(number)).real + 0.0   # which warns of an overflow
 
 
 cdef bint parts_are_innermost(cnp.ndarray a) noexcept:

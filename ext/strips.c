@@ -5,7 +5,7 @@ enum { AHEAD = 16384 };   /* bytes of a strip: how far before its use memory is 
 
 /* Of columns that are read where they lie, the last vector overlaps the one before: of 21 columns, vectors of 8 begin at
    0, 8 and 13. Those that are copied are followed by zeros. */
-static int overlaps(const Task *t, ptrdiff_t columns) { return t->layout != CONVERTED && columns >= LANES; }
+static int overlaps(const Task *t) { return t->layout != CONVERTED; }
 
 static ptrdiff_t groups_of(ptrdiff_t columns) { return (columns + LANES - 1) / LANES; }
 
@@ -48,7 +48,7 @@ static void add_rows_of_strip(Task *t, ptrdiff_t columns, const char *data, cons
     const ptrdiff_t ahead = is_last ? row : (1 + AHEAD / (row + !row)) * stride;
     Rows rows = {data, weights, stride, t->form.weighted ? a->weight[t->rows] : 0, t->apart, count, ahead,
                  NULL, NULL};
-    if (!overlaps(t, columns)) {
+    if (!overlaps(t)) {
         const ptrdiff_t whole = groups_of(columns) * LANES;
         char *tile = t->strips->tile;
         form = t->form;
@@ -119,7 +119,7 @@ static inline Words store_total(const Task *t, Halves total, Lanes lanes, int ne
 /* Of strips of which all is pending, at once; 0 where they must be delivered in another way. */
 static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
     const ptrdiff_t groups = groups_of(columns);
-    const int neighbours = are_neighbours(t), overlapping = overlaps(t, columns), dtype = t->dtype;
+    const int neighbours = are_neighbours(t), overlapping = overlaps(t), dtype = t->dtype;
     const Group *g = t->strips->group;
     Halves totals[STRIP / LANES];
     Words wrong = {0};
@@ -139,7 +139,7 @@ static int deliver_elements(Task *t, ptrdiff_t columns, const char *data, char *
     const int neighbours = are_neighbours(t), dtype = t->dtype;
     const ptrdiff_t apart = t->apart;
     Words wrong = {0};
-    if (dtype == STATES || f.weighted || !overlaps(t, columns)) return 0;
+    if (dtype == STATES || f.weighted || !overlaps(t)) return 0;
     for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
         const Lanes lanes = lanes_of(1, columns, i);
         /* -0.0 is the sum of nothing */
@@ -162,7 +162,7 @@ static void deliver_strip(Task *t, ptrdiff_t columns, char *results) {
     Group *const g = t->strips->group;
     const int done = t->dtype != STATES && deliver_plainly(t, columns, results);
     for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
-        if (!done) deliver_lanes(t, &g[i], lanes_of(overlaps(t, columns), columns, i), results);
+        if (!done) deliver_lanes(t, &g[i], lanes_of(overlaps(t), columns, i), results);
         clear_group(&g[i]);
     }
 }
@@ -175,7 +175,8 @@ void begin_strips(Task *t) {
         begin_group(&s->group[i], LANES, &s->tally[i * LANES], &s->digits[i * LANES], bias_of(t));
 }
 
-/* None of them shorter than a vector, but for a single one. */
+/* None of them is shorter than a vector. */
+_Static_assert((int)LONG >= (int)LANES, "strips must not be shorter than a vector");
 void sum_strips(Task *t, const char *data, const char *weights, char *results) {
     const Addends *a = &t->a;
     const ptrdiff_t each = 1 + t->pairs, n = each * a->shape[t->inner];

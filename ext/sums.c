@@ -169,12 +169,11 @@ static void sum_run_by_folds(Task *t, Group *g, const char *data, char *results)
 }
 
 /* So many runs, of which the flags are read once. If one of them rounds, those of each half of the runs are read. Returns
-   how many had to be folded. */
+   how many had to be folded. Room for the converted elements of one of them. */
 static int sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results,
-                          ptrdiff_t result) {
+                          ptrdiff_t result, char *elements) {
     const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1), half = count / 2;
     const Form f = form_of(t);
-    _Alignas(64) char elements[SHORT_RUN * sizeof(double)];
     Pair totals[AT_ONCE][2];
     Ends ends;
     Rows rows;
@@ -197,8 +196,9 @@ static int sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, 
     }
     const int exact = was_exact();
     if (!exact && count > 1)
-        return sum_short_runs(t, g, half, data, stride, results, result) +
-               sum_short_runs(t, g, count - half, data + half * stride, stride, results + half * result, result);
+        return sum_short_runs(t, g, half, data, stride, results, result, elements) +
+               sum_short_runs(t, g, count - half, data + half * stride, stride, results + half * result, result,
+                              elements);
     int folded = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
         int done = exact;
@@ -213,14 +213,17 @@ static int sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, 
 /* Where most of some runs round, others are not tried for a while. */
 static void sum_all_short_runs(Task *t, Group *g, int axis, const char *data, char *results) {
     const ptrdiff_t n = t->a.shape[axis], stride = t->a.stride[axis], result = t->a.result[axis];
+    _Alignas(64) char elements[SHORT_RUN * sizeof(double)];
     int patience = 0;
     for (ptrdiff_t i = 0, count; i < n; i += count) {
         count = min_of(AT_ONCE, n - i);
         if (patience) {
             patience--;
             for (ptrdiff_t j = i; j < i + count; j++) sum_run_by_folds(t, g, data + j * stride, results + j * result);
-        } else if (sum_short_runs(t, g, count, data + i * stride, stride, results + i * result, result) > AT_ONCE / 2) {
-            patience = PATIENCE;
+        } else {
+            const int folded =
+                sum_short_runs(t, g, count, data + i * stride, stride, results + i * result, result, elements);
+            patience = folded > AT_ONCE / 2 ? PATIENCE : 0;
         }
     }
 }
@@ -307,12 +310,15 @@ static int layout_of(const Task *t) {
 static Halves start_of(const double initial[2], int lanes) {
     Halves start = {{0}, {0}};
     for (int j = 0; j < lanes; j++) {
-        const double x = initial[j % 2], zero = x - x;
+        const double x = initial[j % 2];
+        const int has_halves = x - x == 0;   /* which infinities and NaN have not */
+        double upper = x;
         uint64_t bits;
         memcpy(&bits, &x, sizeof bits);
-        bits &= zero == 0 ? UPPER_BITS : ~UINT64_C(0);   /* infinities and NaN have no halves */
-        memcpy((char *)&start.upper + 8 * j, &bits, sizeof bits);
-        start.lower[j] = zero == 0 ? x - start.upper[j] : 0;
+        bits &= UPPER_BITS;
+        if (has_halves) memcpy(&upper, &bits, sizeof upper);
+        start.upper[j] = upper;
+        start.lower[j] = has_halves ? x - upper : 0;
     }
     return start;
 }

@@ -105,6 +105,31 @@ def test_many_numbers_and_one_more_on_threads(dtype: str, axis: int | None) -> N
             require_same_bits(kept.reshape(np.shape(expected)), np.asarray(expected))
 
 
+@pytest.mark.parametrize("dtype", ["c16", "c8"])
+def test_parts_on_threads_where_no_axis_is_longer(dtype: str) -> None:
+    a = np.ones((2,) * 12, dtype)
+    for workers in (1, 2, 3, 5):
+        total = psum(a, initial=5.0, backend="openmp", workers=workers)
+        require_same_bits(total, a.dtype.type(4101))
+        sums = psum(a, tuple(range(1, 12)), initial=5.0, backend="openmp", workers=workers)
+        require_same_bits(sums, np.full(2, 2053, dtype))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_sums_of_nothing_that_begin_below_the_smallest_number(dtype: str, instruction_set: str) -> None:
+    for initial in (-0.0, -1e-60, -5e-324):
+        for shape in ((0,), (0, 20), (20, 0)):
+            a = np.zeros(shape, dtype)
+            require_same_bits(psum(a, 0, initial=initial), general_sum(a, 0, initial=initial), (initial, shape))
+            require_same_bits(psum(a, initial=initial), general_sum(a, initial=initial), (initial, shape))
+
+
+def test_an_initial_number_that_is_too_large_is_said_once() -> None:
+    with pytest.warns(RuntimeWarning, match="overflow encountered in cast") as seen:
+        assert psum(np.ones(3, "f4"), initial=1e300) == np.inf
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("wanted", ["f8", "f4"])
 @pytest.mark.parametrize("dtype", ["i8", "u8", "i4"])
 def test_integers_are_cast_along_axes(dtype: str, wanted: str) -> None:

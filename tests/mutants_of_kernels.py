@@ -243,7 +243,12 @@ OF_KERNELS = (
     Mutant("short cut: float64 not cast to float32", "ext/small_sums.pxi", "(given == F64 and wanted == F32) or ", ""),
     Mutant("short cut: axes twice", "ext/small_sums.pxi", "if summed[0] & bit:", "if False:"),
     Mutant("lanes: rounded twice", "ext/groups.c", "any((first + most) >> 54 | ", "any("),
-    Mutant("lanes: overflow not reported", "ext/additions.h", "return not_finite(doubles_of(narrower))", "return (Words){0}"),
+    Mutant(
+        "lanes: overflow not reported",
+        "ext/additions.h",
+        "return not_finite(doubles_of(narrower))",
+        "return (Words){0}",
+    ),
     Mutant(
         "short columns: the column before counted",
         TEMPLATE,

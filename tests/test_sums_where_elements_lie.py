@@ -24,7 +24,8 @@ def drawn(shape: tuple[int, ...], dtype: str, seed: int = 0, exponents: int = 4)
     a: Any = rng.standard_normal(shape) * 2.0 ** rng.integers(-exponents, exponents, shape)
     if dtype[0] == "c":
         a = a + 1j * a[::-1, ::-1] / 3
-    return a.astype(dtype)
+    drawn_there: np.ndarray = a.astype(dtype)
+    return drawn_there
 
 
 def laid_out(a: np.ndarray, step: int, axis: int) -> np.ndarray:

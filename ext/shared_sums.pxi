@@ -187,9 +187,9 @@ def write_sums(cnp.ndarray a not None, int kept, int workers, cnp.ndarray out no
                bint single=False, initial=None, bint has_parts=False):
     """Write the sums of `sum_states`, each rounded once, into `out`, of floats; return what `round_states` does.
 
-    Integers are cast to the dtype of `out` first, which is float32 or float64 then. Each sum begins with the real number
-    `initial`, if that is given; `has_parts`: the last axis that is kept is that of real and imaginary parts, of which
-    only the former do.
+    Integers are cast to the dtype of `out` first, which is float32 or float64 then. Each sum begins with the real
+    number `initial`, if that is given; `has_parts`: the last axis that is kept is that of real and imaginary parts, of
+    which only the former do.
     """
     cdef Sum total = Sum(a, kept, workers, weights, single, dtype_of_number(cnp.PyArray_TYPE(out)))
     return total.write(out, initial, has_parts)

@@ -100,7 +100,7 @@ cdef object short_dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
     y = matrix_of(result, True)
     x.conjugated = cnp.PyArray_ISCOMPLEX(a)
     if may_end_soon:
-        A.n = x.n = FEW_COLUMNS
+        A.n = x.n = MOST_OF_DOTS
     if are_short or may_end_soon:
         kernels.dots(&A, &x, &y)
         return result if are_short or are_all_true(&y) else None

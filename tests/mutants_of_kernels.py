@@ -319,5 +319,6 @@ OF_KERNELS = (
         " and not cnp.PyArray_ISCOMPLEX(a):\n        a, b = b, a   # a row",
         ":\n        a, b = b, a   # a row",
     ),
+    Mutant("dots of bool: the rest is not looked at", "ext/small_dots.pxi", "are_short or are_all_true(&y)", "True"),
     Mutant("dot: x as it is", "ext/matvec.c", "if (x->conjugated) conjugate(n, acc, converted);", ";"),
 )

@@ -333,3 +333,11 @@ def test_the_environment_is_respected(entered: list[str], monkeypatch: pytest.Mo
     del entered[:]
     matvec(A, x)
     assert entered == []
+
+
+@pytest.mark.parametrize("n", [129, 500, 60000])
+def test_dots_of_bool_that_end_late_or_never(n: int) -> None:
+    x, y = np.ones((5, n), bool), np.zeros((5, n), bool)
+    y[0, 0] = y[1, 127] = y[2, 128] = y[3, -1] = True
+    for a, b in ((x, y), (y, x), (x[:, ::-1], y[:, ::-1]), (x[0], y)):
+        require_same_bits(vecdot(a, b), np.array([True, True, True, True, False]))

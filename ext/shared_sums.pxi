@@ -78,7 +78,7 @@ cdef class Sum:
         cdef int flags, i
         if self.digits == 1:
             raise TypeError("sums of integers can be written as float32 or float64")
-        # Parts that begin with different numbers must not be told apart by threads.
+        # A thread that has one part alone would not know which number that begins with.
         if self.parts > 1 and (self.axis >= self.kept or (has_parts and self.axis == self.kept - 1)):
             states, rounded = self.states(), np.empty(np.shape(out), out.dtype)
             if initial is not None:

@@ -142,7 +142,7 @@ static int deliver_elements(Task *t, ptrdiff_t columns, const char *data, char *
     if (dtype == STATES || f.weighted || !overlaps(t)) return 0;
     for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
         const Lanes lanes = lanes_of(1, columns, i);
-        /* -0.0 is the sum of nothing */
+        /* no sum is -0.0 */
         const Doubles sums = load(f.type, f.layout, apart, data + bytes_to(f.layout, apart, lanes.first)) + 0.0;
         wrong |= store_total(t, (Halves){sums, {0}}, lanes, neighbours, dtype, results);
     }

@@ -169,7 +169,7 @@ static void sum_run_by_folds(Task *t, Group *g, const char *data, char *results)
 }
 
 /* So many runs, of which the flags are read once. If one of them rounds, those of each half of the runs are read. Returns
-   how many had to be folded. Room for the converted elements of one of them. */
+   how many had to be folded. `elements` is room for a run that is converted. */
 static int sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, ptrdiff_t stride, char *results,
                           ptrdiff_t result, char *elements) {
     const ptrdiff_t n = t->a.shape[t->inner] * (t->pairs ? 2 : 1), half = count / 2;

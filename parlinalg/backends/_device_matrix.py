@@ -13,7 +13,6 @@ import numpy as np
 from ..operands import is_there
 from ._base import Array
 from ._device import PAIRS, Device
-from ._device_choice import FORKED
 from ._device_products import Block, Pending
 from ._pairs import exponent_of, join, split
 from ._shared import compact
@@ -150,7 +149,7 @@ class Kept(Matrix):
             y.add_event(adds.launch(device.queue, ones.data, y.data, wait_for=parts.events))
 
     def close(self) -> None:
-        if self._runs_on and not FORKED.is_foreign():  # in a forked process, that would wait forever
+        if self._runs_on:
             with suppress(self.device.cl.Error):  # a device that failed computes no more
                 self.device.queue.finish()  # on a processor, it reads memory that the caller may free now
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ..errors import BackendUnavailable
 
@@ -21,6 +22,7 @@ class ForkGuard:
     def __init__(self, message: str) -> None:
         self._message = message
         self._users: set[int] = set()  # a forked process has those above it
+        self._kept: list[Any] = []
 
     def is_foreign(self) -> bool:
         """Whether this process was forked from one that has used the library."""
@@ -35,3 +37,7 @@ class ForkGuard:
         """The same; from now on, this process uses the library."""
         self.require()
         self._users.add(os.getpid())
+
+    def keep(self, *things: Any) -> None:
+        """Never release these in such a process: a thread of the library may have held its lock at the fork."""
+        self._kept.extend(things)

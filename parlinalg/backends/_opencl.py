@@ -15,7 +15,7 @@ from ..operands import is_there
 from ..plan import MatvecPlan, SumPlan
 from ._base import Array, Backend, DeviceResident, Resident
 from ._device import Device
-from ._device_choice import find, require_queue
+from ._device_choice import FORKED, find, require_queue
 from ._device_exact import ExactMatrix
 from ._device_matrix import Kept, Matrix, Sent, on_device
 from ._device_sums import states_of, states_there
@@ -178,6 +178,9 @@ class PlacedArray(DeviceResident):
         raise TypeError(f"matvec: the matrix {reason}, and its product needs an array of NumPy: pass x.get()")
 
     def close(self) -> None:
+        if FORKED.is_foreign():
+            FORKED.keep(self._exact, self._placements)
+            return
         self._exact.close()
         while self._placements:
             self._placements.popitem()[1].close()

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 typedef uint8_t Bytes __attribute__((vector_size(VECTOR_BYTES)));
@@ -84,13 +88,18 @@ static inline Bytes times_bytes(Bytes a, Bytes b) {
 #include "product_template.h"
 
 typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
-typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
 
 static inline int any_set(bytes v) {
-    union { bytes b; words w; } u = {.b = v};
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)v, (__m512i)v) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)v, (__m256i)v);
+#else
+    union { bytes b; uint64_t words[VECTOR_BYTES / 8]; } u = {.b = v};
     uint64_t s = 0;
-    for (int k = 0; k < VECTOR_BYTES / 8; k++) s |= u.w[k];
+    for (int k = 0; k < VECTOR_BYTES / 8; k++) s |= u.words[k];
     return s != 0;
+#endif
 }
 
 static inline uint64_t word(const uint8_t *p) {
@@ -114,20 +123,38 @@ static int row_is_true(ptrdiff_t n, const uint8_t *a, const uint8_t *x) {
     return 0;
 }
 
-/* Any strides: a few elements where they lie, since most rows of trues end there, then converted ones. */
+/* How many elements, some bytes apart, lie in one vector that ends within their row; 0 if they lie too far apart. */
+static ptrdiff_t elements_in_vector(ptrdiff_t n, ptrdiff_t cs) {
+    return cs > 0 && cs <= VECTOR_BYTES / 8 && (n - 1) * cs >= VECTOR_BYTES ? (VECTOR_BYTES + cs - 1) / cs : 0;
+}
+
+static int first_are_true(ptrdiff_t few, const uint8_t *a, ptrdiff_t cs, const uint8_t *x) {
+    int found = 0;
+    for (ptrdiff_t j = 0; j < few && !found; j++) found = (a[j * cs] & x[j]) != 0;
+    return found;
+}
+
+/* Any strides: a few elements where they lie, since most rows of trues end there, then converted ones. The few are one
+   vector where they lie close: no processor foresees at which of them a row ends. */
 static void strided_rows_bool(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
                               void *y_) {
     enum { FEW = 32, SEGMENT = 1024 };
+    const ptrdiff_t close = elements_in_vector(n, cs), few = close ? close : min_of(n, FEW);
     const uint8_t *x = x_;
-    uint8_t *y = y_, segment[SEGMENT];
+    uint8_t *y = y_, segment[SEGMENT], apart[VECTOR_BYTES] = {0};
+    if (close)
+        for (ptrdiff_t at = 0; at < VECTOR_BYTES; at += cs) apart[at] = x[at / cs];
+    const bytes few_of_x = *(const bytes *)apart;
     for (ptrdiff_t i = 0; i < m; i++) {
+        if (y[i]) continue;
         const uint8_t *a = (const uint8_t *)A + i * rs;
-        for (ptrdiff_t j = 0; j < min_of(n, FEW) && !y[i]; j++) y[i] = a[j * cs] & x[j] ? 1 : 0;
-        for (ptrdiff_t j = FEW; j < n && !y[i]; j += SEGMENT) {
+        int found = close ? any_set(*(const bytes *)a & few_of_x) : first_are_true(few, a, cs, x);
+        for (ptrdiff_t j = few; j < n && !found; j += SEGMENT) {
             const ptrdiff_t k = min_of(SEGMENT, n - j);
             fetch(k, (const char *)a + j * cs, cs, BOOL, 0, BOOL, segment);
-            y[i] = (uint8_t)row_is_true(k, segment, x + j);
+            found = row_is_true(k, segment, x + j);
         }
+        y[i] = (uint8_t)found;
     }
 }
 

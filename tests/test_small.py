@@ -341,3 +341,14 @@ def test_dots_of_bool_that_end_late_or_never(n: int) -> None:
     y[0, 0] = y[1, 127] = y[2, 128] = y[3, -1] = True
     for a, b in ((x, y), (y, x), (x[:, ::-1], y[:, ::-1]), (x[0], y)):
         require_same_bits(vecdot(a, b), np.array([True, True, True, True, False]))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 8, 9])
+@pytest.mark.parametrize("n", [7, 8, 9, 17, 33, 40, 129, 1200])
+def test_rows_of_bool_with_one_true(n: int, step: int) -> None:
+    x = np.ones(n, bool)
+    A = np.ones((n + 1, n * step), bool)[:, ::step]  # what lies between is true
+    A[...] = np.eye(n + 1, n, dtype=bool)
+    assert matvec(A, x, backend="openmp").tolist() == [True] * n + [False]
+    x[n // 2] = False
+    assert matvec(A, x, backend="openmp").nonzero()[0].tolist() == [k for k in range(n) if k != n // 2]

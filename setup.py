@@ -21,6 +21,7 @@ KERNELS = [
     "convert",
     "matvec",
     "dots",
+    "panels",
     "additions",
     "folds",
     "groups",

@@ -59,6 +59,10 @@ typedef struct {
     /* y[i] = sum_j A[i,j] x[i,j], otherwise as matvec; for many rows, whose accumulators take DOTS_BYTES at most. */
     void (*dots)(const Matrix *A, const Matrix *x, const Matrix *y);
 
+    /* y[i,k] = sum_j A[i,j] x[j,k] of integers or bool of one dtype, in native byte order, where elements of a row of y
+       are neighbours, and there is some j. Returns whether that was faster than a matvec for each k, and so done. */
+    int (*panel)(const Matrix *A, const Matrix *x, const Matrix *y);
+
     /* Exact sums. Of dtype STATES, they are added to the results: one int64 for integers and bool; for floats a state
        that is normalised, and is not any longer. Otherwise floats are rounded, once, to float16, float32 or float64.
        Room for ROOM_BYTES. Returns what round_state does. */

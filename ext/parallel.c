@@ -101,6 +101,28 @@ static int are_short_dots(const Product *p) {
     return p->A.n <= (are_neighbours ? most / LONG : most);
 }
 
+static Matrix transposed(const Matrix *a) {
+    return (Matrix){a->data, a->n, a->m, a->cs, a->rs, a->dtype, a->swapped, a->conjugated};
+}
+
+/* One matrix times these vectors of the batch, as a product of two matrices; whether it was done. */
+static int panel_part(const Kernels *k, const Product *p, const Matrix *A, const Matrix *x_, const Matrix *y_,
+                      ptrdiff_t first, ptrdiff_t end) {
+    if (p->ndim != 1 || p->A_stride[0] != 0 || A->n == 0 || A->dtype != y_->dtype || x_->dtype != y_->dtype) return 0;
+    if (A->swapped || x_->swapped || y_->swapped) return 0;
+    Matrix x = *x_, y = *y_;
+    x.data += first * p->x_stride[0];
+    y.data += first * p->y_stride[0];
+    x.n = y.n = end - first;
+    x.cs = p->x_stride[0];
+    y.cs = p->y_stride[0];
+    const ptrdiff_t size = (ptrdiff_t)size_of(y.dtype);
+    if (y.cs == size) return k->panel(A, &x, &y);
+    if (y.rs != size) return 0;
+    const Matrix rows = transposed(&x), columns = transposed(A), results = transposed(&y);
+    return k->panel(&rows, &columns, &results);
+}
+
 static void product_part(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, char *sums) {
     const ptrdiff_t first = split == SPLIT_BATCH ? lo : 0, end = split == SPLIT_BATCH ? hi : p->batch;
     if (split != SPLIT_COLUMNS && are_short_dots(p)) {
@@ -117,6 +139,7 @@ static void product_part(const Kernels *k, const Product *p, int split, ptrdiff_
         limit_rows(&all_A, lo, hi);
         limit_rows(&all_y, lo, hi);
     }
+    if (split != SPLIT_COLUMNS && panel_part(k, p, &all_A, &all_x, &all_y, first, end)) return;
     Matrix A = all_A, x = all_x, y = all_y;
     for (ptrdiff_t b = first; b < end; b++) {
         A.data = member(&all_A, p, p->A_stride, b);

@@ -24,6 +24,7 @@ const Kernels JOIN(kernels, PARLINALG_ISA) = {
     .accumulate = block_accumulate,
     .store = block_store,
     .dots = block_dots,
+    .panel = block_panel,
     .sum = block_sum,
     .check = check_folds,
     .read = read_words,

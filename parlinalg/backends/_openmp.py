@@ -66,8 +66,10 @@ class SharedArray(Resident):
     def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
         if self.A.dtype == out.dtype and out.dtype.char in BLAS_DTYPES and not exact:
             multiply_matrix(self.A, X, out)
-        else:
+        elif exact:
             super().matmat(X, out, exact=exact)
+        else:
+            _kernels.matvec(self.A, X.T, out.T, self.workers)
 
 
 def multiply(A: Array, x: Array, out: Array, workers: int, exact: bool) -> None:

@@ -39,6 +39,8 @@ cdef Py_ssize_t MUCH_LARGER = 1024     # has so many times the bytes of all of t
 cdef Py_ssize_t FIRST_PARTS = 32
 cdef double SHORT_REGION = 0.02, LONG_REGION = 0.1   # seconds
 cdef Py_ssize_t LARGE_PRODUCT = 128 << 20, LARGE_SUM = 16 << 20   # bytes that one thread does in parts, to look for it
+cdef Py_ssize_t SHORT_ROWS = 64   # of as many elements: the results of several vectors are longer
+cdef Py_ssize_t MOST_AT_ONCE = 8   # vectors for which parts of their matrix are not smaller than for one
 cdef int WAYS = 8   # in which one thread splits them
 
 cdef const Kernels *chosen = kernels_best()
@@ -131,9 +133,16 @@ def matvec(cnp.ndarray A not None, cnp.ndarray x not None, cnp.ndarray out not N
             product_at_once(k, &p)
         return
     cdef bint fortran = abs(p.A.rs) < abs(p.A.cs)
-    cdef int split = split_axis((p.batch, p.A.m, p.A.n), workers if workers > 1 else WAYS)
-    if split == SPLIT_ROWS and fortran and p.A.n >= COLUMNS_OF_THREAD * workers:
-        split = SPLIT_COLUMNS
+    cdef int ways = workers if workers > 1 else WAYS, split
+    cdef bint is_one = p.ndim == 1 and p.A_stride[0] == 0   # matrix, for all vectors: by rows it is read once
+    if is_one and p.A.m >= max(p.batch, 8 * ways) and (p.A.n <= SHORT_ROWS or product_suits_panels(k, &p)):
+        split = SPLIT_ROWS
+    else:
+        split = split_axis((p.batch, p.A.m, p.A.n), ways)
+        if split == SPLIT_ROWS and fortran and p.A.n >= COLUMNS_OF_THREAD * workers:
+            split = SPLIT_COLUMNS
+    if is_one and split == SPLIT_ROWS:
+        nbytes //= min(p.batch, MOST_AT_ONCE)
     cdef Py_ssize_t length = p.batch if split == SPLIT_BATCH else p.A.m if split == SPLIT_ROWS else p.A.n
     cdef Py_ssize_t least = 1 if split != SPLIT_ROWS else LEAST_COLUMN_PIECE if fortran else LEAST_ROWS
     cdef Py_ssize_t partial = p.batch * p.y.m * <Py_ssize_t>size_of(accumulator(p.y.dtype))

@@ -37,7 +37,8 @@
 #define block_accumulate JOIN(block_accumulate, PARLINALG_ISA)
 #define block_store JOIN(block_store, PARLINALG_ISA)
 #define block_dots JOIN(block_dots, PARLINALG_ISA)
-#define block_panel JOIN(block_panel, PARLINALG_ISA)
+#define block_panels JOIN(block_panels, PARLINALG_ISA)
+#define block_suits_panels JOIN(block_suits_panels, PARLINALG_ISA)
 #define block_sum JOIN(block_sum, PARLINALG_ISA)
 #define sum_integers JOIN(sum_integers, PARLINALG_ISA)
 #define best_axis JOIN(best_axis, PARLINALG_ISA)
@@ -80,7 +81,8 @@ void block_matvec(const Matrix *A, const Matrix *x, const Matrix *y);
 void block_accumulate(const Matrix *A, const Matrix *x, int loop, void *sums);
 void block_store(const void *sums, const Matrix *y);
 void block_dots(const Matrix *A, const Matrix *x, const Matrix *y);
-int block_panel(const Matrix *A, const Matrix *x, const Matrix *y);
+void block_panels(const Matrix *A, const Matrix *x, const Matrix *y);
+int block_suits_panels(ptrdiff_t m, ptrdiff_t n, ptrdiff_t columns, int loop);
 int block_sum(const Addends *a, int dtype, char *results, void *room);
 /* The same of integers, whose axes are in order of stride. */
 void sum_integers(Addends *a, char *results);

@@ -60,8 +60,11 @@ typedef struct {
     void (*dots)(const Matrix *A, const Matrix *x, const Matrix *y);
 
     /* y[i,k] = sum_j A[i,j] x[j,k] of integers or bool of one dtype, in native byte order, where elements of a row of y
-       are neighbours, and there is some j. Returns whether that was faster than a matvec for each k, and so done. */
-    int (*panel)(const Matrix *A, const Matrix *x, const Matrix *y);
+       are neighbours, and there is some j. */
+    void (*panels)(const Matrix *A, const Matrix *x, const Matrix *y);
+
+    /* Whether that is faster than a matvec for each of so many columns of x. No for floats. */
+    int (*suits_panels)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t columns, int loop);
 
     /* Exact sums. Of dtype STATES, they are added to the results: one int64 for integers and bool; for floats a state
        that is normalised, and is not any longer. Otherwise floats are rounded, once, to float16, float32 or float64.

@@ -63,9 +63,32 @@ static int JOIN(are_complete, BITS)(ptrdiff_t rows, ptrdiff_t columns, const cha
     return all;
 }
 
+/* Some rows of a matrix whose columns lie in different pages, brought together: few streams of memory are foreseen. */
+static Matrix JOIN(gathered, BITS)(const Matrix *A, Panel *tile) {
+    const ptrdiff_t bytes = A->m * (ptrdiff_t)sizeof(T);
+    for (ptrdiff_t j = 0; j < A->n; j++) memcpy(tile->bytes + j * bytes, A->data + j * A->cs, (size_t)bytes);
+    return (Matrix){tile->bytes, A->m, A->n, sizeof(T), bytes, A->dtype, 0, 0};
+}
+
+/* Of all rows of A, and of x those that the panel holds; whether no result can change any more. */
+static int JOIN(multiply_part, BITS)(const Matrix *A, const Panel *panel, int count, ptrdiff_t columns, int first, char *y,
+                                     ptrdiff_t step) {
+    int complete = ENDS_EARLY;
+    for (ptrdiff_t i = 0, rows; i < A->m; i += rows, y += rows * step) {
+        rows = A->m - i < TOGETHER ? 1 : TOGETHER;
+        if (!first && JOIN(are_complete, BITS)(rows, columns, y, step)) continue;
+        complete = 0;
+        const Matrix some = {A->data + i * A->rs, rows, A->n, A->rs, A->cs, A->dtype, 0, 0};
+        JOIN(add_rows, BITS)((int)rows, count, &some, panel, first, columns, y, step);
+    }
+    return complete;
+}
+
 /* y = A x, where the columns of y are neighbours. */
 static void JOIN(multiply, BITS)(const Matrix *A, const Matrix *x, const Matrix *y) {
-    Panel panel;
+    Panel panel, tile;
+    const int by_columns = A->rs == sizeof(T) && (A->cs >= PAGE || A->cs <= -PAGE);
+    const ptrdiff_t most = by_columns ? (ptrdiff_t)(sizeof tile / (PANEL_ROWS * sizeof(T))) : A->m;
     for (ptrdiff_t column = 0; column < x->n; column += WIDE * W) {
         const ptrdiff_t columns = min_of(WIDE * W, x->n - column);
         const int count = columns > W ? WIDE : 1;
@@ -74,14 +97,12 @@ static void JOIN(multiply, BITS)(const Matrix *A, const Matrix *x, const Matrix 
             n = min_of(ENDS_EARLY && j == 0 ? PANEL_ROWS / 4 : PANEL_ROWS, A->n - j);
             const Matrix some = {x->data + j * x->rs + column * x->cs, n, columns, x->rs, x->cs, x->dtype, 0, 0};
             JOIN(fill, BITS)(&some, count * W, &panel);
-            complete = ENDS_EARLY;
-            for (ptrdiff_t i = 0, rows; i < A->m; i += rows) {
-                rows = A->m - i < TOGETHER ? 1 : TOGETHER;
+            complete = 1;
+            for (ptrdiff_t i = 0; i < A->m; i += most) {
+                Matrix part = {A->data + i * A->rs + j * A->cs, min_of(most, A->m - i), n, A->rs, A->cs, A->dtype, 0, 0};
+                if (by_columns) part = JOIN(gathered, BITS)(&part, &tile);
                 char *results = (char *)y->data + i * y->rs + column * (ptrdiff_t)sizeof(T);
-                if (j && JOIN(are_complete, BITS)(rows, columns, results, y->rs)) continue;
-                complete = 0;
-                const Matrix part = {A->data + i * A->rs + j * A->cs, rows, n, A->rs, A->cs, A->dtype, 0, 0};
-                JOIN(add_rows, BITS)((int)rows, count, &part, &panel, j == 0, columns, results, y->rs);
+                complete &= JOIN(multiply_part, BITS)(&part, &panel, count, columns, j == 0, results, y->rs);
             }
         }
     }

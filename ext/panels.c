@@ -1,10 +1,12 @@
 /* Products of a matrix and many vectors at once, of integers and bool, whose sums have no order to keep. */
 #include "isa.h"
 
+#include <string.h>
+
 #define INLINE static inline __attribute__((always_inline))
 
 /* Some rows of the matrix that is read by vectors: they stay in the first-level cache. */
-enum { WIDE = 2 /* vectors */, PANEL_ROWS = 64, TOGETHER = 4 /* rows of the other matrix */ };
+enum { WIDE = 2 /* vectors */, PANEL_ROWS = 64, TOGETHER = 4 /* rows of the other matrix */, PAGE = 4096 /* bytes */ };
 typedef struct { _Alignas(64) char bytes[PANEL_ROWS * WIDE * VECTOR_BYTES]; } Panel;
 
 #define BITS 8   /* which processors do not multiply: in lanes of 16 */
@@ -35,24 +37,23 @@ typedef struct { _Alignas(64) char bytes[PANEL_ROWS * WIDE * VECTOR_BYTES]; } Pa
 
 /* Whether vectors are filled well enough, and panels used often enough. Of bool, also whether rows are short: of long ones
    most of x is never looked at by a matvec. */
-static int is_worth_it(const Matrix *A, const Matrix *x, int acc) {
-    enum { VERY_FEW = 64, FEW = 1024, FEW_ROWS = 8, SHORT = 64 };
-    const ptrdiff_t elements = A->m * A->n, lanes = VECTOR_BYTES / (acc == U8 ? 2 : (ptrdiff_t)size_of(acc));
-    if (elements <= VERY_FEW) return 1;
-    if (acc == BOOL && A->n > SHORT) return 0;
-    if (A->m < FEW_ROWS) return 0;
-    return x->n >= (acc == BOOL ? lanes / 4 : lanes / 2) || (x->n >= 8 && elements <= FEW);
+int block_suits_panels(ptrdiff_t m, ptrdiff_t n, ptrdiff_t columns, int loop) {
+    enum { VERY_FEW = 64, FEW = 1024, FEW_COLUMNS = 8, FEW_ROWS = 8, SHORT = 64, LONG_ROW = 256 };
+    const int acc = accumulator(loop);
+    const ptrdiff_t lanes = VECTOR_BYTES / (acc == U8 ? 2 : (ptrdiff_t)size_of(acc));
+    if (acc > U64) return 0;
+    if (m * n <= VERY_FEW) return 1;
+    if (m < FEW_ROWS || (acc == BOOL && n > SHORT)) return 0;
+    if (m * n <= FEW && columns >= FEW_COLUMNS) return 1;
+    return columns >= (acc == BOOL ? lanes / 4 : acc == U8 || n > LONG_ROW ? lanes : lanes / 2);
 }
 
-int block_panel(const Matrix *A, const Matrix *x, const Matrix *y) {
-    const int acc = accumulator(y->dtype);
-    if (!is_worth_it(A, x, acc)) return 0;
-    switch (acc) {
-    case BOOL: multiply_1(A, x, y); return 1;
-    case U8: multiply_8(A, x, y); return 1;
-    case U16: multiply_16(A, x, y); return 1;
-    case U32: multiply_32(A, x, y); return 1;
-    case U64: multiply_64(A, x, y); return 1;
-    default: return 0;
+void block_panels(const Matrix *A, const Matrix *x, const Matrix *y) {
+    switch (accumulator(y->dtype)) {
+    case BOOL: multiply_1(A, x, y); break;
+    case U8: multiply_8(A, x, y); break;
+    case U16: multiply_16(A, x, y); break;
+    case U32: multiply_32(A, x, y); break;
+    default: multiply_64(A, x, y);
     }
 }

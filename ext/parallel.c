@@ -105,22 +105,30 @@ static Matrix transposed(const Matrix *a) {
     return (Matrix){a->data, a->n, a->m, a->cs, a->rs, a->dtype, a->swapped, a->conjugated};
 }
 
-/* One matrix times these vectors of the batch, as a product of two matrices; whether it was done. */
-static int panel_part(const Kernels *k, const Product *p, const Matrix *A, const Matrix *x_, const Matrix *y_,
-                      ptrdiff_t first, ptrdiff_t end) {
-    if (p->ndim != 1 || p->A_stride[0] != 0 || A->n == 0 || A->dtype != y_->dtype || x_->dtype != y_->dtype) return 0;
-    if (A->swapped || x_->swapped || y_->swapped) return 0;
-    Matrix x = *x_, y = *y_;
-    x.data += first * p->x_stride[0];
-    y.data += first * p->y_stride[0];
-    x.n = y.n = end - first;
-    x.cs = p->x_stride[0];
-    y.cs = p->y_stride[0];
-    const ptrdiff_t size = (ptrdiff_t)size_of(y.dtype);
-    if (y.cs == size) return k->panel(A, &x, &y);
-    if (y.rs != size) return 0;
-    const Matrix rows = transposed(&x), columns = transposed(A), results = transposed(&y);
-    return k->panel(&rows, &columns, &results);
+/* One matrix times these vectors of the batch, as a product of two matrices, y = A x; whether `panels` takes it. */
+static int as_panels(const Kernels *k, const Product *p, ptrdiff_t first, ptrdiff_t end, Matrix *A, Matrix *x, Matrix *y) {
+    enum { LONG_COLUMN = 2048 };
+    if (p->ndim != 1 || p->A_stride[0] != 0 || A->n == 0 || A->dtype != y->dtype || x->dtype != y->dtype) return 0;
+    if (A->swapped || x->swapped || y->swapped) return 0;
+    if (A->dtype == BOOL && A->rs == 1 && A->m >= LONG_COLUMN) return 0;   /* vectors of it are full already */
+    x->data += first * p->x_stride[0];
+    y->data += first * p->y_stride[0];
+    x->n = y->n = end - first;
+    x->cs = p->x_stride[0];
+    y->cs = p->y_stride[0];
+    const ptrdiff_t size = (ptrdiff_t)size_of(y->dtype);
+    if (y->cs != size) {
+        const Matrix rows = transposed(x);
+        *x = transposed(A);
+        *y = transposed(y);
+        *A = rows;
+    }
+    return y->cs == size && k->suits_panels(A->m, A->n, x->n, y->dtype);
+}
+
+int product_suits_panels(const Kernels *k, const Product *p) {
+    Matrix A = p->A, x = p->x, y = p->y;
+    return as_panels(k, p, 0, p->batch, &A, &x, &y);
 }
 
 static void product_part(const Kernels *k, const Product *p, int split, ptrdiff_t lo, ptrdiff_t hi, char *sums) {
@@ -139,8 +147,12 @@ static void product_part(const Kernels *k, const Product *p, int split, ptrdiff_
         limit_rows(&all_A, lo, hi);
         limit_rows(&all_y, lo, hi);
     }
-    if (split != SPLIT_COLUMNS && panel_part(k, p, &all_A, &all_x, &all_y, first, end)) return;
     Matrix A = all_A, x = all_x, y = all_y;
+    if (split != SPLIT_COLUMNS && as_panels(k, p, first, end, &A, &x, &y)) {
+        k->panels(&A, &x, &y);
+        return;
+    }
+    A = all_A, x = all_x, y = all_y;
     for (ptrdiff_t b = first; b < end; b++) {
         A.data = member(&all_A, p, p->A_stride, b);
         x.data = member(&all_x, p, p->x_stride, b);

@@ -33,6 +33,9 @@ typedef struct {
 /* Begins a region; `shares` has room for `threads` of them. */
 Work work_of(const int64_t *edges, ptrdiff_t first, ptrdiff_t parts, int threads, Share *shares);
 
+/* Whether it is of one matrix and vectors that are multiplied at once; see `Kernels.panels`. */
+int product_suits_panels(const Kernels *k, const Product *p);
+
 /* All of a product, on this thread. */
 void product_at_once(const Kernels *k, const Product *p);
 

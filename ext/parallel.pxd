@@ -64,6 +64,7 @@ cdef extern from "parallel.h" nogil:
     Work work_of(const int64_t *edges, Py_ssize_t first, Py_ssize_t parts, int threads, Share *shares)
     void product_work(const Kernels *k, const Product *p, int split, Work *work, int thread, char *sums,
                       Py_ssize_t bytes)
+    bint product_suits_panels(const Kernels *k, const Product *p)
     void product_at_once(const Kernels *k, const Product *p)
     int sum_work(const Kernels *k, const Addends *a, int axis, Work *work, int thread, int dtype, char *results,
                  void *room)

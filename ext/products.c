@@ -108,16 +108,27 @@ static inline uint64_t word(const uint8_t *p) {
     return w;
 }
 
+static inline int any_of_vector(const uint8_t *a, const uint8_t *x) {
+    return any_set(*(const bytes *)a & *(const bytes *)x);
+}
+
+/* The last vector, or word, ends where the row does: what it has of elements that were looked at already does no harm. */
 static int row_is_true(ptrdiff_t n, const uint8_t *a, const uint8_t *x) {
     ptrdiff_t j = 0;
     for (; j + 8 <= min_of(n, 64); j += 8)   /* where rows of many trues end */
         if (word(a + j) & word(x + j)) return 1;
-    for (; j + 4 * VECTOR_BYTES <= n; j += 4 * VECTOR_BYTES) {
-        bytes found = {0};
-        for (int k = 0; k < 4 * VECTOR_BYTES; k += VECTOR_BYTES)
-            found |= *(const bytes *)(a + j + k) & *(const bytes *)(x + j + k);
-        if (any_set(found)) return 1;
+    if (n >= VECTOR_BYTES) {
+        for (; j + 4 * VECTOR_BYTES <= n; j += 4 * VECTOR_BYTES) {
+            bytes found = {0};
+            for (int k = 0; k < 4 * VECTOR_BYTES; k += VECTOR_BYTES)
+                found |= *(const bytes *)(a + j + k) & *(const bytes *)(x + j + k);
+            if (any_set(found)) return 1;
+        }
+        for (; j + VECTOR_BYTES < n; j += VECTOR_BYTES)
+            if (any_of_vector(a + j, x + j)) return 1;
+        return j < n && any_of_vector(a + n - VECTOR_BYTES, x + n - VECTOR_BYTES);
     }
+    if (n >= 8) return j < n && (word(a + n - 8) & word(x + n - 8)) != 0;
     for (; j < n; j++)
         if (a[j] & x[j]) return 1;
     return 0;

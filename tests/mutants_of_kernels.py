@@ -8,6 +8,8 @@ __all__ = ["OF_KERNELS"]
 
 TEMPLATE = "ext/product_template.h"
 ROWS = "ext/row_template.h"
+PRODUCTS = "ext/products.c"
+PANELS = "ext/panel_template.h"
 SHARED_SUMS = "ext/shared_sums.pxi"
 
 OF_KERNELS = (
@@ -84,12 +86,15 @@ OF_KERNELS = (
         "case I16: CONVERT(int16_t, D)",
         "case I16: CONVERT(uint16_t, D)",
     ),
-    Mutant(
-        "bool: last byte ignored",
-        "ext/products.c",
-        "for (; j < n; j++)\n        if",
-        "for (; j < n - 1; j++)\n        if",
-    ),
+    Mutant("bool: last vector ignored", PRODUCTS, "return j < n && any_of_vector(", "return 0 && any_of_vector("),
+    Mutant("bool: last word ignored", PRODUCTS, "return j < n && (word(", "return 0 && (word("),
+    Mutant("bool: last byte ignored", PRODUCTS, "for (; j < n; j++)\n        if", "for (; j < n - 1; j++)\n        if"),
+    Mutant("bool: what lies between elements counts", PRODUCTS, "apart[at] = x[at / cs]", "memset(apart + at, 255, 2)"),
+    Mutant("panels: the first rows of x alone", PANELS, "(T)ADD(results[k], s[k])", "results[k]"),
+    Mutant("panels: columns beyond two vectors lost", PANELS, "column += WIDE * W", "column = x->n"),
+    Mutant("panels: by columns, wrong rows", PANELS, "A->data + j * A->cs, (size_t)", "A->data, (size_t)"),
+    Mutant("panels of bool: all seem to be true", PANELS, "[k] == 1;", "[k] <= 1;"),
+    Mutant("panels: the other matrix is not turned", "ext/parallel.c", "*A = rows;", ";"),
     Mutant(
         "first part of each worker skipped",
         "ext/parallel.c",

@@ -66,7 +66,7 @@ OF_KERNELS = (
         "JOIN(LANES_OF, size)(LOW_EVENS), JOIN(LANES_OF, size)(HIGH_ODDS))",
         "JOIN(LANES_OF, size)(LOW_EVENS), JOIN(LANES_OF, size)(HIGH_EVENS))",
     ),
-    Mutant("bytes: the upper ones lost", "ext/products.c", "(Bytes)((lower & 0xff) | upper)", "(Bytes)(lower & 0xff)"),
+    Mutant("bytes: the upper ones lost", PRODUCTS, "(Bytes)((lower & 0xff) | upper)", "(Bytes)(lower & 0xff)"),
     Mutant(
         "plain blocks: x of another dtype is taken as it lies",
         "ext/matvec.c",
@@ -76,7 +76,7 @@ OF_KERNELS = (
     Mutant("complex: a row's imaginary part lost", "ext/complex_template.h", "(s3, t3, conj", "(s3, s3, conj"),
     Mutant(
         "table entry swapped: u16 and u32",
-        "ext/products.c",
+        PRODUCTS,
         "[U16] = form##_u16, [U32] = form##_u32",
         "[U16] = form##_u32, [U32] = form##_u16",
     ),

@@ -20,7 +20,7 @@ WORKERS = (1, 2, 3, 5)
 def drawn(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """All values alike; of bool few are true, so that sums end anywhere."""
     if dtype.kind == "b":
-        return np.less(rng.random(shape), rng.choice([0.01, 0.1, 0.5]))
+        return rng.binomial(1, rng.choice([0.01, 0.1, 0.5]), shape).astype(bool)
     ends = np.iinfo(dtype)
     return rng.integers(ends.min, ends.max, shape, dtype, True)
 

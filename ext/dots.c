@@ -9,21 +9,35 @@ enum { FEW = 8 };   /* elements of a row that are not worth a loop of vectors */
 typedef struct { const void *data; ptrdiff_t lda, step; } Rows;
 typedef void (*dots_fn)(ptrdiff_t m, ptrdiff_t n, Rows a, Rows b, int conjugated, void *sums);
 
-/* WIDE: in which no product overflows as a signed number. Neighbours have a loop of their own, of vectors. */
-#define DOTS(name, T, WIDE)                                                                                        \
-    static void name(ptrdiff_t m, ptrdiff_t n, Rows A, Rows B, int conjugated, void *sums) {                       \
-        (void)conjugated;                                                                                          \
-        const int are_neighbours = A.step == 1 && B.step == 1 && n >= FEW;                                         \
-        for (ptrdiff_t i = 0; i < m; i++) {                                                                        \
-            const T *a = (const T *)A.data + i * A.lda, *b = (const T *)B.data + i * B.lda;                        \
-            T s = 0;                                                                                               \
-            WIDE wide = 0;                                                                                         \
-            if (are_neighbours)                                                                                    \
-                for (ptrdiff_t j = 0; j < n; j++) s = (T)(s + (WIDE)a[j] * (WIDE)b[j]);                            \
-            else                                                                                                   \
-                for (ptrdiff_t j = 0; j < n; j++, a += A.step, b += B.step) wide += (WIDE)*a * (WIDE)*b;           \
-            ((T *)sums)[i] = (T)(s + wide);                                                                        \
-        }                                                                                                          \
+#define OF_ROWS(T, DOT)                                                                                    \
+    for (ptrdiff_t i = 0; i < m; i++) {                                                                    \
+        const T *a = (const T *)A.data + i * A.lda, *b = (const T *)B.data + i * B.lda;                    \
+        DOT                                                                                                \
+    }
+/* WIDE: in which no product overflows as a signed number. Of few elements, of neighbours, in a loop of vectors, and of
+   others, two by two, so that sums wait less for each other. */
+#define DOTS(name, T, WIDE)                                                                                \
+    static void name(ptrdiff_t m, ptrdiff_t n, Rows A, Rows B, int conjugated, void *sums) {               \
+        (void)conjugated;                                                                                  \
+        T *y = sums;                                                                                       \
+        if (n < FEW) OF_ROWS(T, {                                                                          \
+            WIDE s = 0;                                                                                    \
+            for (ptrdiff_t j = 0; j < n; j++, a += A.step, b += B.step) s += (WIDE)*a * (WIDE)*b;          \
+            y[i] = (T)s;                                                                                   \
+        })                                                                                                 \
+        else if (A.step == 1 && B.step == 1) OF_ROWS(T, {                                                  \
+            T s = 0;                                                                                       \
+            for (ptrdiff_t j = 0; j < n; j++) s = (T)(s + (WIDE)a[j] * (WIDE)b[j]);                        \
+            y[i] = s;                                                                                      \
+        })                                                                                                 \
+        else OF_ROWS(T, {                                                                                  \
+            WIDE even = 0; WIDE odd = 0;                                                                   \
+            for (ptrdiff_t j = 0; j < n / 2; j++, a += 2 * A.step, b += 2 * B.step) {                      \
+                even += (WIDE)a[0] * (WIDE)b[0];                                                           \
+                odd += (WIDE)a[A.step] * (WIDE)b[B.step];                                                  \
+            }                                                                                              \
+            y[i] = (T)(n % 2 ? even + odd + (WIDE)*a * (WIDE)*b : even + odd);                             \
+        })                                                                                                 \
     }
 #define COMPLEX_DOTS(name, T)                                                                                      \
     static void name(ptrdiff_t m, ptrdiff_t n, Rows A, Rows B, int conjugated, void *sums) {                       \
@@ -72,9 +86,17 @@ static int lies_ready(const Matrix *a, int acc) {
            !(((size_t)a->rs | (size_t)a->cs) & (size_of(acc) - 1));
 }
 
+/* Whether elements of rows are brought together as vectors, faster than they are multiplied one by one. */
+static int are_gathered(const Matrix *a, int acc) {
+    enum { MANY = 64 };
+    const ptrdiff_t size = (ptrdiff_t)size_of(acc);
+    return a->n >= MANY && acc != BOOL && (a->cs == -size || a->cs == 2 * size);
+}
+
 /* Where they lie, or converted into a buffer. */
 static Rows ready_rows(const Matrix *a, int acc, char *buffer) {
-    if (lies_ready(a, acc)) return (Rows){a->data, elements_in(a->rs, acc), elements_in(a->cs, acc)};
+    if (lies_ready(a, acc) && !are_gathered(a, acc))
+        return (Rows){a->data, elements_in(a->rs, acc), elements_in(a->cs, acc)};
     const ptrdiff_t size = (ptrdiff_t)size_of(acc);
     if (a->n >= LONG) {
         for (ptrdiff_t i = 0; i < a->m; i++)

@@ -55,7 +55,9 @@ def test_few_products(
 def test_many_products_on_threads(shape: tuple[int, int, int], workers: int, dtype: np.dtype) -> None:
     m, n, columns = shape
     rng = np.random.default_rng(0)
-    require_products(drawn(rng, (m, n), dtype), drawn(rng, (n, columns), dtype), workers=workers)
+    A, X = drawn(rng, (m, n), dtype), drawn(rng, (n, columns), dtype)
+    for matrix in (A, np.asfortranarray(A), np.asfortranarray(A)[:, ::-1]):
+        require_products(matrix, X, workers=workers)
 
 
 @pytest.mark.parametrize("count", [1, 5, 15, 16, 17, 63, 64, 65, 80, 81])

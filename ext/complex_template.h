@@ -189,14 +189,14 @@ static void JOIN(conjugating_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, p
 }
 
 #if W > 1
-/* Any strides: p = A xr and q = A xi are added up apart; then re = p.re - q.im and im = p.im
-   + q.re. */
+/* Any strides: p = A xr and q = A xi are added up apart; then re = p.re - q.im and im = p.im + q.re, or with the conjugate
+   of x the other signs. */
 typedef T JOIN(part, N) __attribute__((vector_size(2 * sizeof(T)), aligned(sizeof(T)), may_alias));
 #define P JOIN(part, N)
 #define LOAD_PARTS(p) (*(const P *)(p))
 
-static void JOIN(strided_complex_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
-                                  void *y_) {
+INLINE void JOIN(strided_complex_rows_of, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs,
+                                             const void *x_, const T sign, void *y_) {
     T *y = y_;
     const ptrdiff_t ahead = elements_ahead(cs * (ptrdiff_t)sizeof(T)) * cs;
     for (ptrdiff_t i = 0; i < m; i++, y += 2) {
@@ -215,9 +215,19 @@ static void JOIN(strided_complex_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *
             p0 += LOAD_PARTS(a) * x[0]; q0 += LOAD_PARTS(a) * x[1];
         }
         const P p = (p0 + p1) + (p2 + p3), q = (q0 + q1) + (q2 + q3);
-        y[0] += p[0] - q[1];
-        y[1] += p[1] + q[0];
+        y[0] += p[0] - sign * q[1];
+        y[1] += p[1] + sign * q[0];
     }
+}
+
+static void JOIN(strided_complex_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x,
+                                          void *y) {
+    JOIN(strided_complex_rows_of, N)(m, n, A, rs, cs, x, 1, y);
+}
+
+static void JOIN(conjugating_strided_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs,
+                                              const void *x, void *y) {
+    JOIN(strided_complex_rows_of, N)(m, n, A, rs, cs, x, -1, y);
 }
 
 static void JOIN(strided_complex_cols, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,

@@ -28,6 +28,7 @@
 #define narrow JOIN(narrow, PARLINALG_ISA)
 #define row_products JOIN(row_products, PARLINALG_ISA)
 #define conjugating_row_products JOIN(conjugating_row_products, PARLINALG_ISA)
+#define conjugating_strided_row_products JOIN(conjugating_strided_row_products, PARLINALG_ISA)
 #define col_products JOIN(col_products, PARLINALG_ISA)
 #define strided_row_products JOIN(strided_row_products, PARLINALG_ISA)
 #define strided_col_products JOIN(strided_col_products, PARLINALG_ISA)
@@ -54,6 +55,7 @@ extern const product_fn conjugating_row_products[DTYPES];   /* with the conjugat
 /* The same for any strides, in elements, or parts of complex ones; not for CLONGDOUBLE. */
 typedef void (*strided_fn)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x, void *y);
 extern const strided_fn strided_row_products[DTYPES], strided_col_products[DTYPES];
+extern const strided_fn conjugating_strided_row_products[DTYPES];
 
 /* y += a x of two vectors of any strides, in elements; not of BOOL, nor of complex ones. */
 typedef void (*dot_fn)(ptrdiff_t n, const void *a, ptrdiff_t as, const void *x, ptrdiff_t xs, void *y);

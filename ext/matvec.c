@@ -168,6 +168,17 @@ static block_fn block_for(const Matrix *A, int acc, int row_major, int contiguou
     return small || acc == CLONGDOUBLE ? converted_block : strided_block;
 }
 
+static void by_conjugating_strided_rows(const Matrix *A, int acc, int row_major, const char *x, char *sums) {
+    (void)row_major;
+    const int real = real_of(acc);
+    conjugating_strided_row_products[acc](A->m, A->n, A->data, elements_in(A->rs, real), elements_in(A->cs, real), x, sums);
+}
+
+/* What does the same by rows with the conjugate of x, which is not converted for it; NULL if nothing does. */
+static block_fn conjugating(block_fn add_block) {
+    return add_block == ready_block ? by_conjugating_rows : add_block == strided_block ? by_conjugating_strided_rows : NULL;
+}
+
 static void conjugate(ptrdiff_t n, int acc, char *numbers) {
 #define NEGATE(T) for (ptrdiff_t k = 1; k < 2 * n; k += 2) ((T *)numbers)[k] = -((T *)numbers)[k]
     if (acc == C64) NEGATE(float); else if (acc == C128) NEGATE(double); else NEGATE(long double);
@@ -254,8 +265,9 @@ static void add_products(const Matrix *A, const Matrix *x, int acc, char *sums) 
     const int x_lies_ready = acc != BOOL && lies_ready(x, acc) && x->rs == size;
     block_fn add_block = block_for(A, acc, row_major, (row_major ? A->cs : A->rs) == element);
     if (add_block == strided_block && A->n <= NARROW && A->m >= FEW && !is_complex(acc)) row_major = 0;
-    if (x->conjugated && x_lies_ready && row_major && add_block == ready_block) add_block = by_conjugating_rows;
-    const int x_ready = x_lies_ready && (!x->conjugated || add_block == by_conjugating_rows);
+    const block_fn of_conjugates = x->conjugated && x_lies_ready && row_major ? conjugating(add_block) : NULL;
+    if (of_conjugates) add_block = of_conjugates;
+    const int x_ready = x_lies_ready && (!x->conjugated || of_conjugates);
     const int whole = x_ready && (row_major || !is_complex(acc) || add_block == strided_block);
     const ptrdiff_t most = whole ? A->n : acc == BOOL ? BOOL_SEGMENT : elements_in(VECTOR_SEGMENT_BYTES, acc);
     VectorSegment converted;

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -51,10 +52,27 @@ static void merge_axes(Product *p) {
     }
 }
 
+static void exchange(ptrdiff_t *a, ptrdiff_t *b) {
+    const ptrdiff_t c = *a;
+    *a = *b;
+    *b = c;
+}
+
+/* Matrices as rows, and rows as matrices, where the former lie closer to each other: all have the same vector. */
+static void order_rows(Product *p, int axis) {
+    if (p->A.m < 2 || labs(p->A_stride[axis]) >= labs(p->A.rs)) return;
+    p->batch = p->batch / p->shape[axis] * p->A.m;
+    exchange(&p->A.m, &p->shape[axis]);
+    exchange(&p->A.rs, &p->A_stride[axis]);
+    exchange(&p->y.rs, &p->y_stride[axis]);
+    p->y.m = p->A.m;
+}
+
 void product_simplify(Product *p) {
     merge_axes(p);
     const int last = p->ndim - 1;
     if (last < 0 || p->batch == 0 || p->x_stride[last]) return;
+    order_rows(p, last);
     if (p->A.m == 1) {
         p->A.rs = p->A_stride[last];
         p->y.rs = p->y_stride[last];

@@ -219,6 +219,8 @@ const product_fn col_products[DTYPES] = {[BOOL] = cols_bool, NUMBERS(cols)};
 const strided_fn strided_row_products[DTYPES] = {
     [BOOL] = strided_rows_bool, NUMBERS(strided_rows), [C64] = strided_complex_rows_f32,
     [C128] = strided_complex_rows_f64};
+const strided_fn conjugating_strided_row_products[DTYPES] = {
+    [C64] = conjugating_strided_rows_f32, [C128] = conjugating_strided_rows_f64};
 const strided_fn strided_col_products[DTYPES] = {
     [BOOL] = strided_cols_bool, NUMBERS(strided_cols), [C64] = strided_complex_cols_f32,
     [C128] = strided_complex_cols_f64};

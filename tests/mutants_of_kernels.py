@@ -94,7 +94,16 @@ OF_KERNELS = (
     Mutant("panels: columns beyond two vectors lost", PANELS, "column += WIDE * W", "column = x->n"),
     Mutant("panels: by columns, wrong rows", PANELS, "A->data + j * A->cs, (size_t)", "A->data, (size_t)"),
     Mutant("panels of bool: all seem to be true", PANELS, "[k] == 1;", "[k] <= 1;"),
-    Mutant("panels: the other matrix is not turned", "ext/parallel.c", "*A = rows;", ";"),
+    Mutant("panels: each part has the first vectors", "ext/parallel.c", "x->data += first * p->x_stride[0];", ""),
+    Mutant(
+        "batches: rows are not exchanged in results", "ext/parallel.c", "exchange(&p->y.rs, &p->y_stride[axis]);", ""
+    ),
+    Mutant(
+        "strided dots: not conjugated",
+        PRODUCTS,
+        "[C64] = conjugating_strided_rows_f32",
+        "[C64] = strided_complex_rows_f32",
+    ),
     Mutant(
         "first part of each worker skipped",
         "ext/parallel.c",

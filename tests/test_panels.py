@@ -72,3 +72,16 @@ def test_bytes_of_bool_that_are_neither_0_nor_1() -> None:
     with operator(A.view(bool), backend="openmp") as op:
         result = op @ X.view(bool)
     assert result.view(np.uint8).tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 0], [1, 0, 1]]
+
+
+@given(seeds(), st.sampled_from(["?", "i4", "f4", "c16"]), st.permutations(range(3)), st.permutations(range(3)))
+def test_batches_of_which_rows_lie_further_apart_than_matrices(
+    rng: np.random.Generator, dtype: str, of_A: list[int], of_out: list[int]
+) -> None:
+    shape = rng.integers(1, 9, 3)
+    A = rng.integers(-3, 4, shape[of_A]).astype(dtype).transpose(np.argsort(of_A))
+    x = rng.integers(-3, 4, shape[2]).astype(dtype)
+    shape_of_out = [*shape[:2], 1]
+    out = np.empty([shape_of_out[k] for k in of_out], dtype).transpose(np.argsort(of_out))[..., 0]
+    matvec(A, x, out, backend="openmp")
+    require_same_bits(out, np.matvec(A, x))

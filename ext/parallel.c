@@ -60,7 +60,7 @@ static void exchange(ptrdiff_t *a, ptrdiff_t *b) {
 
 /* Matrices as rows, and rows as matrices, where the former lie closer to each other: all have the same vector. */
 static void order_rows(Product *p, int axis) {
-    if (p->A.m < 2 || labs(p->A_stride[axis]) >= labs(p->A.rs)) return;
+    if (p->A.m < 2 || p->A_stride[axis] == 0 || labs(p->A_stride[axis]) >= labs(p->A.rs)) return;
     p->batch = p->batch / p->shape[axis] * p->A.m;
     exchange(&p->A.m, &p->shape[axis]);
     exchange(&p->A.rs, &p->A_stride[axis]);

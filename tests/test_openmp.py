@@ -260,3 +260,14 @@ def test_products_of_operators_have_the_bits_of_calls(shape: tuple[int, int]) ->
     for workers in (1, 2, 3):
         with operator(A, backend="openmp", workers=workers) as op:
             assert (op @ x).tobytes() == matvec(A, x, backend="openmp", workers=workers).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("n", [1, 5, 1000])
+def test_conjugates_with_strided_rows(n: int, dtype: str) -> None:
+    rng = np.random.default_rng(n)
+    parts = rng.integers(-3, 4, (2, 4, 2 * n))
+    A, x = (parts[0] + 1j * parts[1]).astype(dtype)[:, ::2], (parts[0, 0, :n] - 1j * parts[1, 0, :n]).astype(dtype)
+    y = np.empty(4, dtype)
+    _kernels.matvec(A, x, y, 1, True)
+    assert y.tolist() == (A @ x.conj()).tolist()

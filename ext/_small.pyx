@@ -14,8 +14,9 @@ cimport numpy as cnp
 from cpython.contextvars cimport get_value
 from cpython.dict cimport PyDict_Contains
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -48,7 +49,7 @@ cdef enum:
     ROWS, COLUMNS, OTHER, SHORT, SUMS, OTHER_SUMS, KINDS   # products of matrices that lie so, and sums
     MOST_OF_SHORT = 32, LEAST_MANY = 64   # as `layout_of` in model.py
     MOST_STEPS = 24
-    ALWAYS_SERIAL = 32768   # bytes of a matrix
+    ALWAYS_SERIAL = 32768   # bytes of a matrix, as SMALLEST in model.py
     MOST_ASKED = 64   # threads, which no host refuses
     FEW_ROWS = 1024
     FEW_COLUMNS = 16
@@ -76,9 +77,13 @@ cdef struct Step:
     int how             # number of threads, or BY_NUMPY, or UNKNOWN: the general way
 
 cdef Step steps[DTYPES][KINDS][MOST_STEPS]
+cdef bint are_known[DTYPES][KINDS]
+cdef double steps_until = INFINITY   # seconds of the clock, from which on all of them are asked for again
+cdef object steps_of = None   # finds them
 cdef object limits_of_host = None   # finds these two
 cdef int sharers = UNKNOWN   # processes that share the affinity mask; 0: each call counts them, since more may come
 cdef int fixed_limit = 1     # of threads, that does not change while a process runs
+cdef dict characters = {dtype_of_number(np.dtype(one).num): one for one in "?bBhHiIlLqQefdFD"}
 cdef bint has_openmp = bool(openmp_version())
 cdef object silent = None   # a context in which NumPy reports nothing
 cdef object dot_by_numpy = np.vdot, matvec_by_numpy = np.matvec
@@ -113,30 +118,38 @@ def setting(bytes name):
 threads_now(1, 1)   # so that it knows what OpenMP had at first
 
 
-def serve(Py_ssize_t nbytes, variable, default, context, limits):
-    """Take products and sums of fewer bytes, on one thread, where the context variable has its default.
+def serve(variable, default, context, limits, find_steps):
+    """Take small products and sums, on one thread, where the context variable has its default, others by steps.
 
-    `limits` returns `sharers` and `fixed_limit`.
+    `limits` returns `sharers` and `fixed_limit`; `find_steps` the steps of a dtype, given as its character, and a
+    kind: ends, in bytes, and how to compute below each, which is a number of threads, or -1: by NumPy.
     """
-    global chosen, nothing_chosen, silent, limits_of_host
-    chosen, nothing_chosen, silent, limits_of_host = variable, default, context, limits
-    cdef int dtype, kind
-    for dtype in range(DTYPES):
-        for kind in range(KINDS):
-            steps[dtype][kind][0] = Step(nbytes, 1)
-            steps[dtype][kind][1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
+    global chosen, nothing_chosen, silent, limits_of_host, steps_of
+    chosen, nothing_chosen, silent, limits_of_host, steps_of = variable, default, context, limits, find_steps
 
 
-def take(int number, int kind, list ends, list how):
-    """Take products of matrices of the dtype with this number that lie so, or sums of it, as the steps say.
+def forget_steps(double pause):
+    """Ask for them when they are needed next, and again when so many seconds are over."""
+    global steps_until
+    memset(are_known, 0, sizeof(are_known))
+    steps_until = seconds_now() + pause
 
-    How is a number of threads, or -1: by NumPy.
-    """
-    cdef int dtype = dtype_of_number(number), k
-    for k in range(min(len(ends), MOST_STEPS)):
-        steps[dtype][kind][k] = Step(ends[k], how[k])
-    if len(ends) > MOST_STEPS:
-        steps[dtype][kind][MOST_STEPS - 1] = Step(PY_SSIZE_T_MAX, UNKNOWN)
+
+def steps_are_old():
+    """Whether they are to be found anew."""
+    return seconds_now() >= steps_until
+
+
+cdef int learn_steps(int dtype, int kind) except -1:
+    """Ask how products of matrices of this dtype that lie so, or sums of it, are to be computed."""
+    cdef int k = 0
+    character = characters.get(dtype)
+    for end, how in steps_of(character, kind)[:MOST_STEPS - 1] if character else ():
+        steps[dtype][kind][k] = Step(end, how)
+        k += 1
+    steps[dtype][kind][k] = Step(PY_SSIZE_T_MAX, UNKNOWN)   # where there are more, or none
+    are_known[dtype][kind] = True
+    return 0
 
 
 def note_choice():
@@ -187,6 +200,10 @@ cdef int asked(object backend, object workers) except? UNKNOWN:
 cdef int how_to_compute(int dtype, int kind, Py_ssize_t nbytes) except? UNKNOWN:
     """What the steps say; at most as many threads as there may be now, and one where they come late."""
     cdef int k = 0, threads
+    if nbytes < ALWAYS_SERIAL:
+        return 1
+    if not are_known[dtype][kind] or (steps_until != INFINITY and steps_are_old()):
+        learn_steps(dtype, kind)
     while nbytes >= steps[dtype][kind][k].nbytes:
         k += 1
     cdef int how = steps[dtype][kind][k].how

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from functools import cache, wraps
-from threading import Lock
+from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, cast
 
@@ -17,7 +18,7 @@ from . import _kernels, _small
 from .backends._base import Backend
 from .backends._numpy import SILENT
 from .errors import BackendUnavailable
-from .model import SMALLEST, Model, kind_of
+from .model import Model, kind_of
 from .plan import MatvecPlan, SumPlan
 from .probe import scaled_to_this_host
 from .profiles import builtin, default_path, is_named, stored
@@ -69,10 +70,11 @@ KINDS = (  # in the order of `_small`
     ("sum", "rows"),
     ("sum", "other"),
 )
-DTYPES = "?bBhHiIlLqQefdFD"
+FIRST_PAUSE, LONGER = 1.0, 4  # seconds until a doubted probe is repeated, and how many times as many each time
 
 _models: list[Model] = []  # one, or none so far
-_model_lock = Lock()
+_model_lock = RLock()  # signal handlers and finalizers may call us
+_pause = FIRST_PAUSE
 
 
 class _Default(NamedTuple):
@@ -310,17 +312,22 @@ def kind_of_plan(plan: MatvecPlan | SumPlan, layout: str) -> str:
 def current_model() -> Model:
     """The profile of this host; without one, what is built in, as a probe of some milliseconds scales it.
 
-    Found when it is needed first. Ranks of MPI, which may be on different hosts, take the profile that the environment
-    names, or what is built in, so that they choose alike.
+    Found when it is needed first. A probe that finds that threads are slow here may have met a moment in which other
+    programs kept the processors busy: it is repeated, after pauses that become longer. Ranks of MPI, which may be on
+    different hosts, take the profile that the environment names, or what is built in, so that they choose alike.
     """
     with _model_lock:
-        if not _models:
-            alone = ranks_of_job() == 1
-            model = stored(default_path()) if alone or is_named() else None
-            if model is None:
-                model = scaled_to_this_host(builtin(), default_workers()) if alone else builtin()
-            _use(model)
+        if not _models or _small.steps_are_old():
+            _use(_find_model())
         return _models[0]
+
+
+def _find_model() -> Model:
+    alone = ranks_of_job() == 1
+    model = stored(default_path()) if alone or is_named() else None
+    if model is not None:
+        return model
+    return scaled_to_this_host(builtin(), default_workers()) if alone else builtin()
 
 
 def use_model(model: Model) -> None:
@@ -330,14 +337,19 @@ def use_model(model: Model) -> None:
 
 
 def _use(model: Model) -> None:
+    global _pause
     _models[:] = [model]
-    for character in DTYPES:
-        dtype = np.dtype(character)
-        for number, (operation, layout) in enumerate(KINDS):
-            steps = model.steps(kind_of(operation, dtype, layout))
-            ends = [int(min(step.nbytes, sys.maxsize)) for step in steps]
-            how = [_small.BY_NUMPY if step.candidate.backend == "numpy" else step.candidate.workers for step in steps]
-            _small.take(dtype.num, number, ends, how)
+    _small.forget_steps(_pause if model.doubted else math.inf)
+    _pause = LONGER * _pause if model.doubted else FIRST_PAUSE
+
+
+def _steps_of(character: str, kind: int) -> list[tuple[int, int]]:
+    """For compiled code: below how many bytes so many threads compute, or NumPy, by the number of the kind."""
+    operation, layout = KINDS[kind]
+    return [
+        (int(min(nbytes, sys.maxsize)), _small.BY_NUMPY if best.backend == "numpy" else best.workers)
+        for nbytes, best in current_model().steps(kind_of(operation, np.dtype(character), layout))
+    ]
 
 
 def _log(function: str, plan: MatvecPlan | SumPlan, choice: Choice) -> None:
@@ -350,11 +362,11 @@ def _log(function: str, plan: MatvecPlan | SumPlan, choice: Choice) -> None:
 
 def _renew_lock() -> None:
     global _model_lock
-    _model_lock = Lock()
+    _model_lock = RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it
-_small.serve(SMALLEST, _default, _NOTHING, SILENT, limits_of_host)
+_small.serve(_default, _NOTHING, SILENT, limits_of_host, _steps_of)
 
 
 def _why_not_openmp() -> str | None:

@@ -85,6 +85,7 @@ class Model:
     uploads: Mapping[str, float] = field(default_factory=dict)  # bytes per second, of backends that place a matrix
     devices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # how work is given to them
     probe: Mapping[Candidate, float] = field(default_factory=dict)  # seconds of what `probe` does, on the same host
+    doubted: bool = False  # whether other programs may have disturbed it, so that it is to be found again
     _steps: dict[str, Sequence[Step]] = field(default_factory=dict, repr=False, compare=False)
 
     def predict(self, kind: str, nbytes: float) -> dict[Candidate, float]:

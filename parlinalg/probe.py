@@ -15,29 +15,35 @@ __all__ = ["scaled_to_this_host", "seconds_of_probe"]
 
 SHAPE = 256, 512  # of float64: 1 MiB, which threads pay for everywhere
 ONE_THREAD = Candidate("openmp", 1)
-AGAIN, PAUSE = 3, 0.003  # times, and seconds, before what is different is believed
-DIFFERENT = 1.4  # ratio of factors from which on the probe is believed
+PAUSE = 0.003  # seconds, before what is different is looked at again
+DIFFERENT = 1.4  # ratio of factors from which on it is taken
 SECONDS = 0.006  # of tries for each; the fastest counts, since threads must find their processors, and others disturb
 
 
 def scaled_to_this_host(model: Model, workers: int) -> Model:
     """The curves of a model as this host would have them: each by the factor of its candidate in one product.
 
-    Where that hardly differs from the factor of one thread, this is taken: the probe is too short to tell more.
+    Where that hardly differs from the factor of one thread, this is taken: the probe is too short to tell more. Where
+    it differs, also at a second look, it is taken, but the model is `doubted`.
     """
     factors = _factors(model, workers)
-    for _ in range(AGAIN):
-        if all(1 / DIFFERENT < one / factors[ONE_THREAD] < DIFFERENT for one in factors.values()):
-            factors = dict.fromkeys(factors, factors[ONE_THREAD])
-            break
+    doubted = _differ(factors)
+    if doubted:
         time.sleep(PAUSE)  # threads may not have found processors of their own
-        factors = {one: min(factors[one], seconds) for one, seconds in _factors(model, workers).items()}
+        factors = {one: min(factors[one], again) for one, again in _factors(model, workers).items()}
+        doubted = _differ(factors)
+    if not doubted:
+        factors = dict.fromkeys(factors, factors[ONE_THREAD])
     curves: dict[str, dict[Candidate, Curve]] = {kind: {} for kind in model.curves}
     for one, factor in factors.items():
         for kind, of_kind in model.curves.items():
             if _like(one) in of_kind:
                 curves[kind][one] = of_kind[_like(one)].scaled(factor)
-    return Model(curves, "built in, scaled by a probe of this host")
+    return Model(curves, "built in, scaled by a probe of this host", doubted=doubted)
+
+
+def _differ(factors: dict[Candidate, float]) -> bool:
+    return not all(1 / DIFFERENT < one / factors[ONE_THREAD] < DIFFERENT for one in factors.values())
 
 
 def _factors(model: Model, workers: int) -> dict[Candidate, float]:

@@ -24,6 +24,12 @@ LONGEST = 900  # seconds; a mutant that makes the tests hang is caught by their 
 MUTANTS = (
     *OF_KERNELS,
     Mutant(
+        "auto: what a probe in a busy moment finds holds for ever",
+        "parlinalg/dispatch.py",
+        "_pause if model.doubted else math.inf",
+        "math.inf",
+    ),
+    Mutant(
         "masks: what is masked counts",
         "parlinalg/operands.py",
         "bits = np.negative(mask.astype(",

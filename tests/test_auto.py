@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
 import parlinalg
-from parlinalg import dispatch, explain, matvec, operator, psum, set_backend
+from parlinalg import _small, dispatch, explain, matvec, operator, psum, set_backend
 from parlinalg.backends import NumPy
 from parlinalg.dispatch import current_model, use_model
 from parlinalg.model import Candidate, Curve, Model
@@ -72,6 +75,28 @@ def test_the_short_cut_and_the_general_way_choose_alike(model: Callable[..., Mod
         for square in (np.random.default_rng(n).random((n, n)), np.random.default_rng(n).random((n, n)).T):
             expected = matvec.__wrapped__(square, square[0])  # type: ignore[attr-defined]
             assert matvec(square, square[0]).tobytes() == expected.tobytes()
+
+
+def test_a_doubted_probe_is_repeated_after_pauses_that_become_longer(
+    model: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = dataclasses.replace(model(one=(1e-6, 8e-6, 64e-6), two=(9e-6, 9e-6, 90e-6)), doubted=True)
+    fast = model(one=(1e-6, 8e-6, 64e-6), two=(1e-6, 4e-6, 32e-6))
+    found = iter([slow, slow, fast])
+    monkeypatch.setattr(dispatch, "stored", lambda path: None)
+    monkeypatch.setattr(dispatch, "scaled_to_this_host", lambda *args: next(found))
+    monkeypatch.setattr(dispatch, "_pause", 1000)
+    dispatch._models.clear()
+    _small.forget_steps(math.inf)
+    square = np.ones((512, 512))
+    for wanted, pause in ((slow, 4000), (slow, 16000), (fast, dispatch.FIRST_PAUSE)):
+        for _ in range(2):  # compiled code asks, and remembers
+            assert psum(square) == 512 * 512
+            assert (dispatch._models, dispatch._pause) == ([wanted], pause)
+        assert not _small.steps_are_old()
+        _small.forget_steps(0.001)
+        time.sleep(0.002)
+        assert _small.steps_are_old()
 
 
 def test_a_product_by_blas_reports_nothing_as_all_others(model: Callable[..., Model]) -> None:

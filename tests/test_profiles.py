@@ -237,7 +237,9 @@ def test_the_probe_is_believed_where_it_tells_much(
 ) -> None:
     host = {one: 3 * seconds * (factor if one == TWO else 1) for one, seconds in builtin().probe.items()}
     monkeypatch.setattr(probe, "seconds_of_probe", lambda workers: host)
-    scaled, own = (m.curves["matvec float64 rows"] for m in (scaled_to_this_host(builtin(), 2), builtin()))
+    model = scaled_to_this_host(builtin(), 2)
+    assert model.doubted == believed
+    scaled, own = (m.curves["matvec float64 rows"] for m in (model, builtin()))
     for one, curve in scaled.items():
         times_as_long = 3 * (factor if believed and one == TWO else 1)
         assert math.isclose(curve(1e6), times_as_long * own[one](1e6), rel_tol=1e-9)

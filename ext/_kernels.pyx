@@ -107,7 +107,9 @@ cdef void broadcast_strides(cnp.ndarray a, int own, const Product *p, Py_ssize_t
 cdef Product product_of(cnp.ndarray A, cnp.ndarray x, cnp.ndarray out, bint conjugates) noexcept:
     cdef Product p
     cdef int k
-    p.A, p.x, p.y = matrix_of(A, False), matrix_of(x, True), matrix_of(out, True)
+    describe_matrix(&p.A, A, False)
+    describe_matrix(&p.x, x, True)
+    describe_matrix(&p.y, out, True)
     p.x.conjugated = conjugates
     p.ndim, p.batch = cnp.PyArray_NDIM(out) - 1, 1
     for k in range(p.ndim):

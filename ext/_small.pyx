@@ -32,8 +32,8 @@ cdef extern from "numpy/arrayobject.h":
 
 from parallel cimport (
     BOOL, C64, C128, CLONGDOUBLE, DTYPES, F16, F32, F64, I64, LONGDOUBLE, MAX_DIMS, ROOM_BYTES, STATES, U8, U16, U32,
-    U64, Addends, Kernels, Matrix, add_parts, begin_with, describe, dtype_of_number, is_dense, loop_of, matrix_of,
-    seconds_now, threads_now,
+    U64, Addends, Kernels, Matrix, add_parts, begin_with, describe, describe_matrix, dtype_of_number, is_dense,
+    loop_of, seconds_now, threads_now,
 )
 
 from ._kernels import ieee754, openmp_version, sum_of_all, sum_states, table_address
@@ -97,7 +97,7 @@ cdef object zero = 0
 cdef Py_ssize_t MOST_COPIED = 1 << 16   # elements, to cast or mask them before they are added
 cdef Py_ssize_t MOST_WITHIN_64_BITS = 1 << 31   # numbers of 32 bits
 cdef object MOST_INITIAL = 1 << 53      # which every float64 and integer can be
-cdef Py_ssize_t LONG_RESULT = 100000     # elements
+cdef Py_ssize_t LONG_RESULT = 48 << 10   # bytes
 cdef Py_ssize_t LET_OTHERS_RUN = 30000   # elements that take some microseconds: the GIL is released from then on
 
 cdef Py_ssize_t LET_SIGNALS_COME = 1 << 22     # elements: Ctrl-C is looked for
@@ -263,7 +263,9 @@ cdef class SmallProducts:
         return y
 
     cdef object multiply_vector(self, cnp.ndarray a, cnp.ndarray x):
-        cdef Matrix A = matrix_of(a, False), b = matrix_of(x, True)
+        cdef Matrix A, b
+        describe_matrix(&A, a, False)
+        describe_matrix(&b, x, True)
         cdef int how = self.counts.how
         if A.dtype == DTYPES or b.m != A.n:
             return None
@@ -271,7 +273,7 @@ cdef class SmallProducts:
             how = 1
         if how == BY_NUMPY and not are_for_blas(a, x):
             return None
-        return product_by(how, a, x, None, native(cnp.PyArray_TYPE(a)), A, b)
+        return product_by(how, a, x, None, native(cnp.PyArray_TYPE(a)), &A, &b)
 
     cdef object multiply_columns(self, cnp.ndarray a, cnp.ndarray x):
         if cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(a, 1):

@@ -177,9 +177,8 @@ cdef inline void begin_with(Addends *addends, double real, double imaginary) noe
     addends.initial[0], addends.initial[1] = real, imaginary
 
 
-cdef inline Matrix matrix_of(cnp.ndarray a, bint vector) noexcept:
-    """The last two axes of an array, or its last one as a column."""
-    cdef Matrix matrix
+cdef inline void describe_matrix(Matrix *matrix, cnp.ndarray a, bint vector) noexcept:
+    """The last two axes of an array, or its last one as a column; in place, as above."""
     cdef int last = cnp.PyArray_NDIM(a) - 1
     matrix.data = cnp.PyArray_BYTES(a)
     matrix.dtype = dtype_of_number(cnp.PyArray_TYPE(a))
@@ -190,4 +189,3 @@ cdef inline Matrix matrix_of(cnp.ndarray a, bint vector) noexcept:
     else:
         matrix.m, matrix.rs = cnp.PyArray_DIM(a, last - 1), cnp.PyArray_STRIDE(a, last - 1)
         matrix.n, matrix.cs = cnp.PyArray_DIM(a, last), cnp.PyArray_STRIDE(a, last)
-    return matrix

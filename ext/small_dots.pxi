@@ -7,7 +7,9 @@ cdef object dot(cnp.ndarray a, cnp.ndarray b, backend, workers):
         return None
     if cnp.PyArray_IS_C_CONTIGUOUS(b) and not cnp.PyArray_IS_C_CONTIGUOUS(a) and not cnp.PyArray_ISCOMPLEX(a):
         a, b = b, a   # a row is read where it lies, but a vector is copied
-    cdef Matrix x = matrix_of(a, True), A = matrix_of(b, True), y
+    cdef Matrix x, A, y
+    describe_matrix(&x, a, True)
+    describe_matrix(&A, b, True)
     if A.dtype == DTYPES or x.m != A.m:
         return None
     cdef int how = asked(backend, workers)
@@ -97,7 +99,7 @@ cdef object short_dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
     if m != A.m:
         A.m, A.rs = m, 0
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &m, number)
-    y = matrix_of(result, True)
+    describe_matrix(&y, result, True)
     x.conjugated = cnp.PyArray_ISCOMPLEX(a)
     if may_end_soon:
         A.n = x.n = MOST_OF_DOTS
@@ -123,7 +125,8 @@ cdef int longest_of_dots(int dtype, bint are_few) noexcept:
 
 cdef Matrix rows_of(cnp.ndarray a) noexcept:
     """A matrix, or a vector as one of one row."""
-    cdef Matrix A = matrix_of(a, cnp.PyArray_NDIM(a) == 1)
+    cdef Matrix A
+    describe_matrix(&A, a, cnp.PyArray_NDIM(a) == 1)
     if cnp.PyArray_NDIM(a) == 1:
         A.n, A.cs, A.m, A.rs = A.m, A.rs, 1, 0
     return A

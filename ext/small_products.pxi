@@ -13,7 +13,7 @@ cdef object call_silently(function, cnp.ndarray a, cnp.ndarray b, out):
 cdef object multiply_by_numpy(cnp.ndarray a, cnp.ndarray b, out):
     """``numpy.dot`` begins sooner than ``numpy.matvec``, but fills the result with zeros first."""
     cdef bint is_one = cnp.PyArray_NDIM(a) + cnp.PyArray_NDIM(b) == 3
-    cdef bint by_dot = is_one and out is None and cnp.PyArray_DIM(a, 0) < LONG_RESULT
+    cdef bint by_dot = is_one and out is None and cnp.PyArray_DIM(a, 0) * cnp.PyArray_ITEMSIZE(a) < LONG_RESULT
     return call_silently(None if by_dot else matvec_by_numpy, a, b, out)
 
 
@@ -28,7 +28,9 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, dtype, backend, workers, 
         if not (can_be_cast(a, number) and can_be_cast(b, number)):
             return None
         a, b = as_it_is_multiplied(a, number), as_it_is_multiplied(b, number)
-    cdef Matrix A = matrix_of(a, False), x = matrix_of(b, True)
+    cdef Matrix A, x
+    describe_matrix(&A, a, False)
+    describe_matrix(&x, b, True)
     x.conjugated = conjugates
     if x.m != A.n:
         return None
@@ -52,7 +54,7 @@ cdef object product(cnp.ndarray a, cnp.ndarray b, out, dtype, backend, workers, 
     if how == UNKNOWN:
         return None
     if is_one:
-        return product_by(how, a, b, out, number, A, x)
+        return product_by(how, a, b, out, number, &A, &x)
     shape[ndim] = A.m
     if out is not None and not takes_batch(out, number, ndim + 1, shape, a, b):
         return None
@@ -167,7 +169,7 @@ cdef void find_ends(cnp.ndarray a, const char **ends) noexcept:
     ends[1] += cnp.PyArray_ITEMSIZE(a)
 
 
-cdef object product_by(int how, cnp.ndarray a, cnp.ndarray b, out, int number, Matrix A, Matrix x):
+cdef object product_by(int how, cnp.ndarray a, cnp.ndarray b, out, int number, const Matrix *A, const Matrix *x):
     """``a @ b``, of a dtype with this number, where A and x are these arrays."""
     if how == REPORTING:
         return matvec_by_numpy(a, b, out)
@@ -175,8 +177,9 @@ cdef object product_by(int how, cnp.ndarray a, cnp.ndarray b, out, int number, M
         return multiply_by_numpy(a, b, out)
     cdef cnp.npy_intp m = A.m
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(1, &m, number) if out is None else out
-    cdef Matrix y = matrix_of(result, True)
-    if y.dtype == BOOL and A.m * A.n >= LET_OTHERS_RUN and A.m <= FEW_ROWS and first_columns_suffice(A, x, y):
+    cdef Matrix y
+    describe_matrix(&y, result, True)
+    if y.dtype == BOOL and A.m * A.n >= LET_OTHERS_RUN and A.m <= FEW_ROWS and first_columns_suffice(A[0], x[0], y):
         return result
     if A.m * A.n * cnp.PyArray_ITEMSIZE(a) < ALWAYS_SERIAL:
         how = 1
@@ -184,10 +187,10 @@ cdef object product_by(int how, cnp.ndarray a, cnp.ndarray b, out, int number, M
         multiply_by_threads(a, b, result, how)
         return result
     if A.m * A.n < LET_OTHERS_RUN:
-        kernels.matvec(&A, &x, &y)
+        kernels.matvec(A, x, &y)
     else:
         with nogil:
-            kernels.matvec(&A, &x, &y)
+            kernels.matvec(A, x, &y)
     return result
 
 

@@ -39,9 +39,11 @@ cdef Py_ssize_t MUCH_LARGER = 1024     # has so many times the bytes of all of t
 cdef Py_ssize_t FIRST_PARTS = 32
 cdef double SHORT_REGION = 0.02, LONG_REGION = 0.1   # seconds
 cdef Py_ssize_t LARGE_PRODUCT = 128 << 20, LARGE_SUM = 16 << 20   # bytes that one thread does in parts, to look for it
-cdef Py_ssize_t SHORT_ROWS = 64   # of as many elements: the results of several vectors are longer
 cdef Py_ssize_t MOST_AT_ONCE = 8   # vectors for which parts of their matrix are not smaller than for one
 cdef int WAYS = 8   # in which one thread splits them
+
+cpdef enum:
+    SHORT_ROWS = 64   # of as many elements: the results of several vectors are longer, and better written together
 
 cdef const Kernels *chosen = kernels_best()
 

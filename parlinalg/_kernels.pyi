@@ -7,6 +7,7 @@ FLOAT_DIGITS: int
 PRODUCT_DIGITS: int
 OVERFLOW: int
 INVALID: int
+SHORT_ROWS: int
 
 class ieee754:  # noqa: N801  as in Cython
     def __enter__(self) -> None: ...

@@ -15,7 +15,6 @@ from ._numpy import multiply_matrix
 __all__ = ["OpenMP"]
 
 BLAS_DTYPES = "fdFD"
-SHORT_ROWS = 64  # elements: the results of several columns are longer, and are better written together
 
 
 class OpenMP(Backend):
@@ -67,7 +66,7 @@ class SharedArray(Resident):
     def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
         if self.A.dtype == out.dtype and out.dtype.char in BLAS_DTYPES and not exact:
             multiply_matrix(self.A, X, out)
-        elif not exact and (self.A.shape[1] <= SHORT_ROWS or out.dtype.kind in "iu"):
+        elif not exact and (self.A.shape[1] <= _kernels.SHORT_ROWS or out.dtype.kind in "iu"):
             _kernels.matvec(self.A, X.T, out.T, self.workers)
         else:
             super().matmat(X, out, exact=exact)

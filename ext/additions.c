@@ -59,43 +59,45 @@ INLINE void sum_of_rows(const Form form, const Rows *rows, const int asked_for, 
     *sums = (Halves){u0, l0};
 }
 
-/* `count` more rows, so that memory is read in its order, and sums are loaded and stored once for all of them. */
-INLINE void add_to_columns(const Form form, const ptrdiff_t count, const Rows *rows, ptrdiff_t columns, Doubles one,
-                           Halves *sums) {
+/* `count` rows from number i on, so that memory is read in its order, and sums are loaded and stored once for all of
+   them. */
+INLINE void add_to_columns(const Form form, const ptrdiff_t i, const ptrdiff_t count, const Rows *rows, ptrdiff_t columns,
+                           Doubles one, Halves *sums) {
     const ptrdiff_t stride = rows->stride, weight_stride = rows->weight_stride, ahead = rows->ahead;
     const ptrdiff_t apart = rows->apart;
-    const char *const w = rows->weights;
+    const char *const data = rows->data + i * stride, *const w = form.weighted ? rows->weights + i * weight_stride : NULL;
     for (ptrdiff_t j = 0; j < columns; j += LANES, sums++) {
-        const char *row = rows->data + bytes_to(form.layout, apart, min_of(j, columns - LANES));
-        Halves s = *sums;
+        const char *row = data + bytes_to(form.layout, apart, min_of(j, columns - LANES));
+        Halves s = {{0}, {0}};
+        if (i) s = *sums;
 #pragma GCC unroll 8
         for (ptrdiff_t k = 0; k < count; k++) {
             __builtin_prefetch(row + k * stride + ahead, 0, SECOND_LEVEL);
             add_row(form, apart, row + k * stride, w + k * weight_stride, &s.upper, &s.lower, one);
         }
         sums->upper = s.upper;
-        if (is_halved(form)) sums->lower = s.lower;
+        sums->lower = s.lower;
     }
 }
 
 INLINE int sums_of_columns(const Form form, const Rows *rows, ptrdiff_t columns, Halves *sums) {
     enum { TOGETHER = 8, NARROW = 2 * LANES };   /* the sums of narrow rows would wait for each other */
-    Rows own = *rows;
-    const ptrdiff_t vectors = (columns + LANES - 1) / LANES;
-    const int by_rows = columns > NARROW && rows->count >= TOGETHER;
+    const ptrdiff_t count = rows->count;
+    const int by_rows = columns > NARROW && count > 0;
     Words wrong = {0};
     if (by_rows) {
         Doubles one = 1.0 - (Doubles){0};
         __asm__("" : "+x"(one));   /* lest the compiler know that it multiplies by one */
-        memset(sums, 0, (size_t)vectors * sizeof *sums);
-        for (; own.count >= TOGETHER; own.count -= TOGETHER, pass(&own, TOGETHER))
-            add_to_columns(form, TOGETHER, &own, columns, one, sums);
-        for (; own.count > 0; own.count--, pass(&own, 1))
-            add_to_columns(form, 1, &own, columns, one, sums);
+        ptrdiff_t i = 0;
+        for (; count - i >= TOGETHER; i += TOGETHER) add_to_columns(form, i, TOGETHER, rows, columns, one, sums);
+        if (i < count) add_to_columns(form, i, count - i, rows, columns, one, sums);
     }
     for (ptrdiff_t j = 0; j < columns; j += LANES, sums++) {
-        own.data = rows->data + bytes_to(form.layout, rows->apart, min_of(j, columns - LANES));
-        if (!by_rows) sum_of_rows(form, &own, 1, sums);
+        if (!by_rows) {
+            Rows own = *rows;
+            own.data += bytes_to(form.layout, rows->apart, min_of(j, columns - LANES));
+            sum_of_rows(form, &own, 1, sums);
+        }
         wrong |= not_finite(sums->upper);
     }
     return !any(wrong);

@@ -89,7 +89,7 @@ int block_sum(const Addends *a, int dtype, char *results, void *room);
 /* The same of integers, whose axes are in order of stride. */
 void sum_integers(Addends *a, char *results);
 
-/* The cache that rows are asked for: what comes in order arrives later in the first one (docs: measurements). */
+/* The cache that rows are asked for: what comes in order arrives later in the first one (docs: speed). */
 enum { SECOND_LEVEL = 2 };
 
 enum { LONG = 16 };   /* elements of an axis from which on it is worth to go along it */

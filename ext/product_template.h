@@ -182,7 +182,7 @@ static void JOIN(strided_dot, N)(ptrdiff_t n, const void *a_, ptrdiff_t as, cons
 }
 
 /* Any strides, in elements. One element at a time: it is memory that takes the time, and plain loads keep more of its
-   lines in flight than a copy into contiguous rows does (docs: measurements). */
+   lines in flight than a copy into contiguous rows does (docs: speed). */
 static void JOIN(strided_rows, N)(ptrdiff_t m, ptrdiff_t n, const void *A, ptrdiff_t rs, ptrdiff_t cs, const void *x_,
                                   void *y_) {
     const T *x = x_;

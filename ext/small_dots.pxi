@@ -56,7 +56,7 @@ cdef bint blas_is_faster(int dtype, cnp.ndarray a, cnp.ndarray b) noexcept:
 
 cdef object dots(cnp.ndarray a, cnp.ndarray b, backend, workers):
     """The dot products of vectors, as products of matrices of one row; or None."""
-    if cnp.PyArray_NDIM(a) == 0 or cnp.PyArray_NDIM(b) == 0:
+    if cnp.PyArray_NDIM(a) == 0 or cnp.PyArray_NDIM(b) == 0 or cnp.PyArray_NDIM(b) == MAX_DIMS:
         return None
     if cnp.PyArray_NDIM(b) == 1 and not cnp.PyArray_ISCOMPLEX(a) and not cnp.PyArray_ISCOMPLEX(b):
         a, b = b, a

@@ -66,7 +66,7 @@ cdef object total_of_all(const Addends *addends, Py_ssize_t size, int number, in
 
 cdef object totals_along(Addends *addends, cnp.ndarray a, Axes summed, int number, bint keepdims, initial):
     """An array of sums along some axes; None if there is something to report."""
-    cdef cnp.ndarray result = zeros_without(a, summed, keepdims, number)
+    cdef cnp.ndarray result = results_without(a, summed, keepdims, number)
     if cnp.PyArray_SIZE(result) == 0:   # its strides are 0, as if all axes were summed
         return result
     if initial is not None:
@@ -114,7 +114,7 @@ cdef object totals_by_threads(cnp.ndarray a, Axes summed, int number, bint keepd
     cdef int flags, kept = cnp.PyArray_NDIM(a)
     for k in range(cnp.PyArray_NDIM(a)):
         kept -= summed >> k & 1
-    cdef cnp.ndarray sums = zeros_without(a, summed, keepdims, number)
+    cdef cnp.ndarray sums = results_without(a, summed, keepdims, number)
     cdef cnp.ndarray result = sums.reshape((<object>moved).shape[:kept])
     start = None if initial is None or cnp.PyArray_ISINTEGER(result) else as_part(initial, number)
     if cnp.PyArray_ISINTEGER(result):
@@ -165,8 +165,11 @@ cdef int number_of_sum(int number) noexcept:
     return cnp.NPY_ULONG if dtype in (U8, U16, U32, U64) else cnp.NPY_LONG
 
 
-cdef cnp.ndarray zeros_without(cnp.ndarray a, Axes summed, bint keepdims, int number):
-    """Zeros in the shape of `a` without some axes, or with length 1 there; in the order of its axes, as in NumPy."""
+cdef cnp.ndarray results_without(cnp.ndarray a, Axes summed, bint keepdims, int number):
+    """In the shape of `a` without some axes, or with length 1 there; in the order of its axes, as in NumPy.
+
+    Zeros, where nothing may be written, and for integers, which are added to them.
+    """
     cdef cnp.npy_intp shape[MAX_DIMS]
     cdef int k, ndim = 0
     for k in range(cnp.PyArray_NDIM(a)):
@@ -174,6 +177,8 @@ cdef cnp.ndarray zeros_without(cnp.ndarray a, Axes summed, bint keepdims, int nu
             continue
         shape[ndim] = 1 if summed >> k & 1 else cnp.PyArray_DIM(a, k)
         ndim += 1
+    if dtype_of_number(number) >= F16 and cnp.PyArray_SIZE(a):
+        return cnp.PyArray_EMPTY(ndim, shape, number, cnp.PyArray_ISFORTRAN(a))
     return cnp.PyArray_ZEROS(ndim, shape, number, cnp.PyArray_ISFORTRAN(a))
 
 

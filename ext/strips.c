@@ -106,47 +106,53 @@ static int are_neighbours(const Task *t) {
     return place_of(t, 1) == size && place_of(t, 2) == 2 * size;
 }
 
-/* Rounds the sums of a group; returns what write_lanes does. */
-static inline Words store_total(const Task *t, Halves total, Lanes lanes, int neighbours, int dtype, char *results) {
-    if (neighbours && lanes.to == LANES)
-        return round_lanes_of(total, dtype, results + lanes.first * (ptrdiff_t)size_of(dtype));
-    double rounded[LANES];
-    const Words wrong = round_lanes_of(total, dtype, rounded);
-    store_lanes(t, rounded, lanes, results);
+/* Rounds the sums of whole vectors of columns, the last of which may overlap the one before; as write_lanes. */
+static inline Words store_vectors(const Halves *totals, ptrdiff_t columns, const int dtype, char *results) {
+    Words wrong = {0};
+    for (ptrdiff_t j = 0; j < columns; j += LANES, totals++)
+        wrong |= round_lanes_of(*totals, dtype, results + min_of(j, columns - LANES) * bytes_of(dtype));
     return wrong;
+}
+
+/* The same of all groups of a strip; whether none overflows. */
+static int store_totals(const Task *t, const Halves *totals, ptrdiff_t columns, char *results) {
+    const int dtype = t->dtype, overlapping = overlaps(t);
+    const ptrdiff_t whole = !are_neighbours(t) ? 0 : overlapping ? columns : columns / LANES * LANES;
+    Words wrong = dtype == F64   ? store_vectors(totals, whole, F64, results)   /* so that each loop knows its dtype */
+                  : dtype == F32 ? store_vectors(totals, whole, F32, results)
+                                 : store_vectors(totals, whole, dtype, results);
+    for (ptrdiff_t i = groups_of(whole); i < groups_of(columns); i++) {
+        double rounded[LANES];
+        wrong |= round_lanes_of(totals[i], dtype, rounded);
+        if (!any(wrong)) store_lanes(t, rounded, lanes_of(overlapping, columns, i), results);
+    }
+    return !any(wrong);
 }
 
 /* Of strips of which all is pending, at once; 0 where they must be delivered in another way. */
 static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
     const ptrdiff_t groups = groups_of(columns);
-    const int neighbours = are_neighbours(t), overlapping = overlaps(t), dtype = t->dtype;
     const Group *g = t->strips->group;
     Halves totals[STRIP / LANES];
-    Words wrong = {0};
     for (ptrdiff_t i = 0; i < groups; i++)
         if (!is_pending(&g[i])) return 0;
     clear_flags();
     for (ptrdiff_t i = 0; i < groups; i++) totals[i] = sum_of(g[i].pending, g[i].pendings);
     if (!was_exact()) return 0;
-    for (ptrdiff_t i = 0; i < groups; i++)
-        wrong |= store_total(t, totals[i], lanes_of(overlapping, columns, i), neighbours, dtype, results);
-    return !any(wrong);
+    return store_totals(t, totals, columns, results);
 }
 
-/* The same of strips of one row: elements that are sums of their own. */
-static int deliver_elements(Task *t, ptrdiff_t columns, const char *data, char *results) {
+/* The same of strips of few rows, which need not be pending before. */
+static int deliver_few_rows(const Task *t, ptrdiff_t columns, const char *data, char *results) {
     const Form f = form_of(t);
-    const int neighbours = are_neighbours(t), dtype = t->dtype;
-    const ptrdiff_t apart = t->apart;
-    Words wrong = {0};
-    if (dtype == STATES || f.weighted || !overlaps(t)) return 0;
-    for (ptrdiff_t i = 0; i < groups_of(columns); i++) {
-        const Lanes lanes = lanes_of(1, columns, i);
-        /* no sum is -0.0 */
-        const Doubles sums = load(f.type, f.layout, apart, data + bytes_to(f.layout, apart, lanes.first)) + 0.0;
-        wrong |= store_total(t, (Halves){sums, {0}}, lanes, neighbours, dtype, results);
-    }
-    return !any(wrong);
+    const Addends *a = &t->a;
+    const ptrdiff_t n = a->shape[t->rows];
+    const Rows rows = {data, NULL, a->stride[t->rows], 0, t->apart, n, 0, NULL, NULL};
+    Halves sums[STRIP / LANES];
+    if (t->summeds || n > STRIP_ROWS || t->dtype == STATES || f.weighted || a->begins || !overlaps(t) || !can_be_added(&f))
+        return 0;
+    clear_flags();
+    return sum_columns(&f, &rows, columns, sums) && was_exact() && store_totals(t, sums, columns, results);
 }
 
 static void deliver_lanes(Task *t, Group *g, Lanes lanes, char *results) {
@@ -180,12 +186,11 @@ _Static_assert((int)LONG >= (int)LANES, "strips must not be shorter than a vecto
 void sum_strips(Task *t, const char *data, const char *weights, char *results) {
     const Addends *a = &t->a;
     const ptrdiff_t each = 1 + t->pairs, n = each * a->shape[t->inner];
-    const int single = !t->summeds && a->shape[t->rows] == 1 && !a->begins;
     for (ptrdiff_t i = 0, columns; i < n; i += columns) {
         const ptrdiff_t left = n - i;
         const char *first = data + i / each * a->stride[t->inner];
         columns = left > STRIP && left < STRIP + LANES ? STRIP - LANES : min_of(STRIP, left);
-        if (single && deliver_elements(t, columns, first, results + place_of(t, i))) continue;
+        if (deliver_few_rows(t, columns, first, results + place_of(t, i))) continue;
         for (ptrdiff_t k = 0; k < groups_of(columns); k++) begin_sums(t, &t->strips->group[k]);
         walk_summed(t, 0, NULL, columns, first, weights);
         deliver_strip(t, columns, results + place_of(t, i));

@@ -1,5 +1,6 @@
 /* Exact sums over some axes of an array (docs: exact sums). */
 #include "axes.h"
+#include "runs.h"
 #include "task.h"
 
 enum {
@@ -7,7 +8,6 @@ enum {
     MANY = 64,        /* elements that lie apart, of which it is not worth to copy them */
     SHORT_RUN = 1024, /* elements of a run */
     AT_ONCE = 32,     /* short runs, of which the flags are read once */
-    AHEAD = 8192,     /* bytes of a run: how far before its use memory is asked for */
 };
 
 /* ---- results ---- */
@@ -28,32 +28,6 @@ void deliver(Task *task, Group *g, int t, char *result) {
 }
 
 /* ---- runs ---- */
-
-/* Of n elements v, which lie as the form says, and of their weights, if there are any; `ends` has room for those beyond
-   whole rows. */
-typedef struct { double elements[LANES], weights[LANES]; } Ends;
-
-static void copy_items(ptrdiff_t count, size_t size, const char *v, ptrdiff_t apart, char *copies) {
-#define COPY(SIZE) case SIZE: for (ptrdiff_t i = 0; i < count; i++) memcpy(copies + i * SIZE, v + i * apart, SIZE); break;
-    switch (size) { COPY(2) COPY(4) COPY(8) COPY(16) }
-#undef COPY
-}
-
-static Rows rows_of(const Form *f, ptrdiff_t n, const char *v, ptrdiff_t apart, const char *w, Ends *ends) {
-    const ptrdiff_t row = bytes_to(f->layout, apart, LANES), count = n / LANES, rest = n % LANES;
-    const size_t size = size_of(f->type);
-    const char *const end = v + count * row;
-    Rows rows = {v, w, row, sizeof(Doubles), apart, count, AHEAD, NULL, NULL};
-    if (!rest) return rows;
-    memset(ends, 0, sizeof *ends);
-    if (f->layout == ADJACENT) memcpy(ends->elements, end, (size_t)rest * size);
-    else if (are_pairs(f->layout)) copy_items(rest / 2, 2 * size, end, apart, (char *)ends->elements);
-    else copy_items(rest, size, end, apart, (char *)ends->elements);
-    if (w) memcpy(ends->weights, w + count * (ptrdiff_t)sizeof(Doubles), (size_t)rest * sizeof *ends->weights);
-    rows.last = (const char *)ends->elements;
-    rows.last_weights = (const char *)ends->weights;
-    return rows;
-}
 
 /* Whole blocks, no more than can be pending. */
 static int add_blocks_plainly(const Form *f, Group *g, ptrdiff_t blocks, Rows rows) {
@@ -79,7 +53,8 @@ static void add_blocks(const Form *f, Group *g, ptrdiff_t blocks, Rows rows) {
 
 static void add_elements(const Form *f, Group *g, ptrdiff_t n, const char *v, ptrdiff_t apart, const char *w) {
     Ends ends;
-    Rows rows = rows_of(f, n, v, apart, w, &ends);
+    Rows rows;
+    describe_rows(&rows, f, n, v, apart, w, &ends);
     Rows block = rows;
     block.last = block.last_weights = NULL;
     block.count = BLOCK;
@@ -184,7 +159,7 @@ static int sum_short_runs(Task *t, Group *g, ptrdiff_t count, const char *data, 
             fetch_run(t, t->a.shape[t->inner], run, elements);   /* which may round, too */
             run = elements;
         }
-        if (i == 0 || n % LANES) rows = rows_of(&f, n, run, t->apart, NULL, &ends);
+        if (i == 0 || n % LANES) describe_rows(&rows, &f, n, run, t->apart, NULL, &ends);
         else rows.data = run;
         Halves sums;
         sum_rows(&f, &rows, &sums);

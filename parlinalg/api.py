@@ -13,7 +13,7 @@ from .backends._base import Backend
 from .device_arrays import multiply_there
 from .dispatch import Choice, collective, engage, wants_exact
 from .model import layout_of
-from .operands import Operand, as_dtype, as_operand, check_out, is_there, may_overlap
+from .operands import MOST_AXES, Operand, as_dtype, as_operand, check_out, is_there, may_overlap
 from .plan import MatvecPlan, plan_matvec, plan_vecdot, plan_vecmat
 from .split import pieces
 
@@ -243,6 +243,8 @@ def vecdot(
         column = None if out is None else out[..., np.newaxis]
         result = multiply_there("vecdot", plan, row, x, backend, workers, out=column)
         return result.reshape(()) if is_there(result) else result[0] if out is None else out
+    if y.ndim == MOST_AXES:  # rows need one more
+        raise ValueError(f"vecdot: y has {MOST_AXES} dimensions; at most {MOST_AXES - 1} are accepted: reshape it")
     choice = engage("vecdot", plan, backend, workers, (x.dtype, y.dtype))
     rows = y[..., np.newaxis, :]
     if out is None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "MOST_AXES",
     "DeviceArray",
     "Operand",
     "as_dtype",
@@ -37,7 +38,7 @@ NUMERIC_KINDS = "biufc"
 MOST_AXES = 64
 SMALL = 1 << 16  # elements
 FEW = 1000  # elements, below which masks by bits take longer
-PLAIN = frozenset((bool, int, float, complex))  # which mask nothing
+PLAIN = frozenset((bool, int, float, complex, np.ndarray, *np.sctypeDict.values()))  # which mask nothing
 ACCEPTED = "accepted are arrays, and sequences, of bool, integers, floats or complex numbers"
 
 

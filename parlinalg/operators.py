@@ -281,12 +281,16 @@ class Operator(SmallProducts):
             raise TypeError(f"matvec: x is an array of {x.dtype} on a device; {what} needs one of NumPy: pass x.get()")
 
     def _multiply_matrix(self, resident: Resident, X: Array, out: Array) -> None:
-        if self._form != "A":
+        placed = resident if self._form in ("A", "conj(A)") else resident.transposed()
+        if placed is None:
             for column in range(X.shape[1]):
                 self._multiply(resident, X[:, column], out[:, column])
             return
         start = time.perf_counter()
-        resident.matmat(X, out, **self._options(out))
+        conjugates = self._form in ("A.H", "conj(A)") and self.dtype.kind == "c"
+        placed.matmat(X.conj() if conjugates else X, out, **self._options(out))
+        if conjugates:
+            _conjugate(out, exact=self._account.exact)
         self._count(start, X.shape[1])
 
     def _multiply(self, resident: Resident, x: Array, out: Array) -> None:

@@ -62,6 +62,10 @@ class Resident(ABC):
         for column in range(X.shape[1]):
             self.matvec(X[:, column], out[:, column], exact=exact)
 
+    def transposed(self) -> Resident | None:
+        """The transpose, which owns nothing; None, where only `vecmat` has products with it."""
+        return None
+
     def close(self) -> None:  # noqa: B027  a backend that holds nothing has nothing to free
         """Free the memory. May be called again."""
 

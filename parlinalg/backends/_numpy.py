@@ -77,19 +77,26 @@ class ArrayInMemory(Resident):
     def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
         if exact:
             report(write_products(self.A, x, out, 1))
-        elif self.reports:
-            multiply(self.A, x, out)
         else:
-            silently(multiply, self.A, x, out)
+            self._call(multiply, x, out)
 
     def vecmat(self, x: Array, out: Array, *, exact: bool = False) -> None:
-        ArrayInMemory(self.A.T, self.reports).matvec(x.conj(), out, exact=exact)
+        self.transposed().matvec(x.conj(), out, exact=exact)
 
     def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
         if stays(self.A, out.dtype) and not exact:
-            multiply_matrix(self.A, X, out)
+            self._call(multiply_matrix, X, out)
         else:
             super().matmat(X, out, exact=exact)
+
+    def transposed(self) -> Resident:
+        return ArrayInMemory(self.A.T, self.reports)
+
+    def _call(self, function: Callable[[Array, Array, Array], None], x: Array, out: Array) -> None:
+        if self.reports:
+            function(self.A, x, out)
+        else:
+            silently(function, self.A, x, out)
 
 
 def multiply(A: Array, x: Array, out: Array) -> None:

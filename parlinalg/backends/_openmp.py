@@ -10,7 +10,7 @@ from ..exact import report
 from ..products import write_products
 from ..workers import cpu_count
 from ._base import Array, Backend, Resident
-from ._numpy import multiply_matrix
+from ._numpy import multiply_matrix, silently
 
 __all__ = ["OpenMP"]
 
@@ -65,11 +65,14 @@ class SharedArray(Resident):
 
     def matmat(self, X: Array, out: Array, *, exact: bool = False) -> None:
         if self.A.dtype == out.dtype and out.dtype.char in BLAS_DTYPES and not exact:
-            multiply_matrix(self.A, X, out)
+            silently(multiply_matrix, self.A, X, out)
         elif not exact and (self.A.shape[1] <= _kernels.SHORT_ROWS or out.dtype.kind in "iu"):
             _kernels.matvec(self.A, X.T, out.T, self.workers)
         else:
             super().matmat(X, out, exact=exact)
+
+    def transposed(self) -> Resident:
+        return SharedArray(self.A.T, self.workers)
 
 
 def multiply(A: Array, x: Array, out: Array, workers: int, exact: bool) -> None:

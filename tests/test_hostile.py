@@ -41,6 +41,14 @@ def test_batches_of_more_than_32_dimensions() -> None:
     assert matvec(np.ones((1,) * 40 + (2, 3)), np.ones(3)).shape == (1,) * 40 + (2,)
 
 
+@pytest.mark.parametrize("options", [{}, {"backend": "openmp"}, {"exact": True}])
+def test_dot_products_of_64_dimensions_are_refused(options: Any) -> None:
+    x = np.ones((1,) * 63 + (2,))
+    with pytest.raises(ValueError, match="vecdot: y has 64 dimensions; at most 63"):
+        parlinalg.vecdot(x, x, **options)
+    assert parlinalg.vecdot(x[0], x[0], **options).shape == (1,) * 62
+
+
 @pytest.mark.parametrize("backend", ["numpy", "openmp"])
 def test_out_may_be_a_matrix(backend: str) -> None:
     out = np.zeros((5000, 1)).view(np.matrix)

@@ -304,7 +304,10 @@ def test_the_short_cut_reports_as_the_general_way(n: int) -> None:
     large = np.full((n, n), 1e308)
     with np.errstate(all="raise"):
         with operator(large) as op:
-            for operand in (large[0], large[:, :2], large):
-                assert np.isinf(op @ operand).all()
+            for operand in (large[0], large[:, :2], large, np.full((n, 3), 10, "f4")):
+                for form in (op, op.T, op.H):
+                    assert np.isinf(form @ operand).all()
+        with operator(large, backend=NumPy(reports=False)) as op:
+            assert np.isinf(op @ np.full((n, 3), 10, "f4")).all()
         with operator(large, backend="numpy") as op, pytest.raises(FloatingPointError, match="overflow"):
             op @ large[0]

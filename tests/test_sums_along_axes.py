@@ -11,7 +11,7 @@ import pytest
 from parlinalg import psum, vecdot
 from parlinalg.testing.checks import require_same_bits
 
-ROWS = (1, 2, 3, 31, 32, 33, 64, 127, 600, 9000)
+ROWS = (1, 2, 3, 9, 31, 32, 33, 64, 127, 600, 9000)
 COLUMNS = 19  # no whole number of vectors
 
 

@@ -142,6 +142,31 @@ static int deliver_plainly(Task *t, ptrdiff_t columns, char *results) {
     return store_totals(t, totals, columns, results);
 }
 
+/* Numbers side by side plus others, each of which is rounded once anyway; whether all are finite. No sum is -0.0. */
+#define ADD_PAIRS(name, T)                                                          \
+    static int name(ptrdiff_t n, const void *one, const void *other, void *out) {   \
+        typedef T Result __attribute__((aligned(1), may_alias));                    \
+        const T *a = one, *b = other;                                               \
+        Result *sums = out;                                                         \
+        int wrong = 0;                                                              \
+        for (ptrdiff_t j = 0; j < n; j++) {                                         \
+            sums[j] = a[j] + b[j] + (T)0;                                           \
+            wrong |= sums[j] - sums[j] != 0;                                        \
+        }                                                                           \
+        return !wrong;                                                              \
+    }
+ADD_PAIRS(add_pairs_of_floats, float)
+ADD_PAIRS(add_pairs_of_doubles, double)
+
+/* Of one row or two, where they lie so. */
+static int deliver_pairs(const Task *t, ptrdiff_t columns, const char *data, char *results) {
+    static const double none[STRIP];
+    const void *second = t->a.shape[t->rows] == 2 ? data + t->a.stride[t->rows] : (const char *)none;
+    if (t->layout != ADJACENT || t->dtype != t->form.type || !are_neighbours(t)) return 0;
+    if (t->dtype == F64) return add_pairs_of_doubles(columns, data, second, results);
+    return t->dtype == F32 && add_pairs_of_floats(columns, data, second, results);
+}
+
 /* The same of strips of few rows, which need not be pending before. */
 static int deliver_few_rows(const Task *t, ptrdiff_t columns, const char *data, char *results) {
     const Form f = form_of(t);
@@ -151,6 +176,7 @@ static int deliver_few_rows(const Task *t, ptrdiff_t columns, const char *data, 
     Halves sums[STRIP / LANES];
     if (t->summeds || n > STRIP_ROWS || t->dtype == STATES || f.weighted || a->begins || !overlaps(t) || !can_be_added(&f))
         return 0;
+    if ((n == 1 || n == 2) && deliver_pairs(t, columns, data, results)) return 1;
     clear_flags();
     return sum_columns(&f, &rows, columns, sums) && was_exact() && store_totals(t, sums, columns, results);
 }

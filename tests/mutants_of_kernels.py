@@ -329,6 +329,8 @@ OF_KERNELS = (
     Mutant("elements apart: the rest ends too early", "ext/runs.h", "copy_items(rest, ", "copy_items(rest - 1, "),
     Mutant("pairs apart: the first of each twice", "ext/rows.h", "(lane) % 2 * bytes_of(type)", "0"),
     Mutant("strips of pairs: results side by side", "ext/strips.c", "j % 2 * t->pair_result", "j % 2 * 8"),
+    Mutant("two rows: -0.0", "ext/strips.c", "a[j] + b[j] + (T)0;", "a[j] + b[j];"),
+    Mutant("two rows: sums that overflow accepted", "ext/strips.c", "        return !wrong; ", "        return 1; "),
     Mutant("few rows: sums that round accepted", "ext/strips.c", " && was_exact() && store", " && store"),
     Mutant("columns: the last row lost", "ext/additions.c", "if (i < count) add_to", "if (i + 1 < count) add_to"),
     Mutant("weights of one element not broadcast", SHARED_SUMS, "if cnp.PyArray_DIM(weights, axis) > 1:", "if True:"),

@@ -128,12 +128,24 @@ def test_a_column_that_is_special_changes_no_other(dtype: str, column: int, inst
         assert len(caught) in (0, 2), values
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "c16"])
+@pytest.mark.parametrize("rows", ROWS)
+def test_no_sum_is_negative_zero(rows: int, dtype: str, instruction_set: str) -> None:
+    require_same_bits(psum(-np.zeros((rows, COLUMNS), dtype), axis=0), np.zeros(COLUMNS, dtype))
+
+
 @pytest.mark.parametrize("rows", [3, 8, 9, 40])
 def test_columns_that_are_rounded_to_infinity_are_reported(rows: int, instruction_set: str) -> None:
     a = np.zeros((rows, 64))
     a[0], a[1:3] = np.finfo(float).max, 2.0**969  # each of which is too small to be seen beside it
     with pytest.warns(RuntimeWarning, match="overflow"):
         assert np.isinf(psum(a, 0)).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_two_rows_that_overflow_are_reported(dtype: str, instruction_set: str) -> None:
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        assert np.isinf(psum(np.full((2, 64), np.finfo(dtype).max), 0)).all()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 9])

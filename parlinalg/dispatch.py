@@ -236,12 +236,14 @@ def tell(error: Exception, backend: str | Backend | None) -> None:
 def collective(function: F) -> F:
     """A public function that tells the other ranks, if its backend has any, of what it raises."""
 
+    backend = (function.__kwdefaults__ or {}).get("backend")
+
     @wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         try:
             return function(*args, **options)
         except Exception as error:
-            tell(error, options.get("backend"))
+            tell(error, options.get("backend", backend))
             raise
 
     return cast(F, call)

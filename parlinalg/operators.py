@@ -185,6 +185,7 @@ class Operator(SmallProducts):
         """The conjugate transpose, as a view of the same placed matrix."""
         return self._view({"A": "A.H", "A.H": "A", "A.T": "conj(A)", "conj(A)": "A.T"}, self.shape[::-1])
 
+    @_tells
     def multiply_any(self, other: ArrayLike | DistributedArray) -> Any:
         """``self @ other``, where `SmallProducts` has no short cut for it."""
         if isinstance(other, DistributedArray):
@@ -194,6 +195,7 @@ class Operator(SmallProducts):
         array = _at_most_matrix("the right operand", other)
         return self.matmat(array) if array.ndim == 2 else self.matvec(array)
 
+    @_tells
     def __rmatmul__(self, other: ArrayLike) -> Any:
         array = _at_most_matrix("the left operand", other)
         return self.T.matmat(array.T).T if array.ndim == 2 else self.T.matvec(array)

@@ -19,8 +19,20 @@ import numpy as np
 
 from . import _kernels
 from .model import Candidate, Curve, Model
+from .workers import MOST_THREADS
 
-__all__ = ["builtin", "default_path", "from_json", "identity", "is_named", "load", "save", "stored", "to_json"]
+__all__ = [
+    "builtin",
+    "default_path",
+    "from_json",
+    "identity",
+    "is_named",
+    "load",
+    "require_writable",
+    "save",
+    "stored",
+    "to_json",
+]
 
 VARIABLE = "PARLINALG_PROFILE"
 FORMAT = 1
@@ -62,9 +74,8 @@ def save(model: Model, path: Path) -> None:
         If it cannot be written.
     """
     stored.cache_clear()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, **identity(), **to_json(model)}, indent=1)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    handle, temporary = _new_file_beside(path)
     try:
         with open(handle, "w", encoding="utf-8") as file:
             file.write(text + "\n")
@@ -72,6 +83,23 @@ def save(model: Model, path: Path) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def require_writable(path: Path) -> None:
+    """Raise OSError unless a profile can be written there."""
+    handle, temporary = _new_file_beside(path)
+    os.close(handle)
+    os.unlink(temporary)
+
+
+def _new_file_beside(path: Path) -> tuple[int, str]:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"the profile cannot be written to {str(path)!r}: {error}. Let {VARIABLE} name another file"
+        ) from error
 
 
 def load(path: Path) -> Model | None:
@@ -84,7 +112,7 @@ def load(path: Path) -> Model | None:
     except FileNotFoundError:
         if is_named():
             _warn(path, "it is not there")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         _warn(path, str(error) or type(error).__name__)
     return None
 
@@ -159,11 +187,11 @@ def from_json(data: dict[str, Any], source: str) -> Model:
 
     Raises
     ------
-    ValueError, KeyError, TypeError, AttributeError
+    ValueError, KeyError, TypeError, AttributeError, ArithmeticError
         If it is not what `to_json` writes.
     """
     curves = {
-        str(kind): {Candidate(str(one["backend"]), int(one["workers"])): _curve(one) for one in of_kind}
+        str(kind): {Candidate(str(one["backend"]), _workers(one["workers"])): _curve(one) for one in of_kind}
         for kind, of_kind in data["curves"].items()
     }
     for needed in ("matvec float64 rows", "exact float64 rows", "sum float64 rows"):
@@ -173,6 +201,12 @@ def from_json(data: dict[str, Any], source: str) -> Model:
     devices = {str(name): {key: int(n) for key, n in one.items()} for name, one in data["devices"].items()}
     probe = {Candidate(str(backend), int(workers)): float(found) for backend, workers, found in data["probe"]}
     return Model(curves, source, uploads, devices, probe)
+
+
+def _workers(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= MOST_THREADS:
+        raise ValueError(f"it has a curve of {value!r} workers")
+    return value
 
 
 def _curve(data: dict[str, Any]) -> Curve:

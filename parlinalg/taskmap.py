@@ -158,6 +158,9 @@ class TaskError(ParlinalgError, RuntimeError):
         self.index = min(failures)
         self.taskmap = taskmap
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TaskError, (str(self), self.failures, self.taskmap)
+
 
 def timelines(maps: Sequence[tuple[str, TaskMap]], axes: Sequence[Axes] | None = None) -> list[Axes]:
     """The lecture's picture: a row for each worker, a bar for each task, so that idle time is what is white.

@@ -18,7 +18,7 @@ from .dispatch import use_model
 from .model import BLAS, SHORT, Candidate, Curve, Model, kind_of
 from .probe import seconds_of_probe
 from .profile import free_memory
-from .profiles import default_path, save
+from .profiles import default_path, require_writable, save
 from .registry import backend_class, default_instance, usable
 from .workers import default_workers
 
@@ -77,6 +77,8 @@ def tune(*, quick: bool = False, progress: Callable[[float, str], None] | None =
 
 
 def _tune(quick: bool, report: Callable[[float, str], None]) -> Path:
+    path = default_path()
+    require_writable(path)  # before all the work
     report(0.0, "workers")
     workers = _useful_workers()
     kinds = list(_kinds(QUICK_DTYPES if quick else DTYPES))
@@ -97,7 +99,6 @@ def _tune(quick: bool, report: Callable[[float, str], None]) -> Path:
             report(1.0, name)
             uploads[name] = _measure_resident(name, curves["matvec float64 rows"])
             devices |= backend_class(name).tune_devices()
-    path = default_path()
     model = Model(curves, str(path), uploads, devices, seconds_of_probe(workers))
     save(model, path)
     use_model(model)

@@ -158,6 +158,14 @@ def test_memory_map_changed_in_memory_only(process: Process, tmp_path: Path) -> 
     assert parlinalg.psum(mapped, backend=process, workers=2) == 1004
 
 
+def test_a_matrix_that_another_thread_freed_is_not_multiplied(process: Process) -> None:
+    placed = process.place(np.ones((30, 30)), 2)
+    placed.close()
+    placed.close()
+    with process.place(np.full((30, 30), 2.0), 2), pytest.raises(parlinalg.ClosedError, match="operator is closed"):
+        placed.matvec(np.ones(30), np.empty(30))
+
+
 def test_workers_start_on_demand_and_stay() -> None:
     before = len(children())
     with Process() as backend:

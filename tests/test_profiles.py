@@ -172,7 +172,9 @@ NEEDED = ("matvec float64 rows", "exact float64 rows", "sum float64 rows")
         ({"curves": dict.fromkeys(NEEDED, [{**ROWS, "seconds": [0]}])}, "are not all positive"),
         ({"curves": dict.fromkeys(NEEDED, [{**ROWS, "seconds": [float("nan")]}])}, "are not all positive"),
         ({"curves": dict.fromkeys(NEEDED, [{**ROWS, "bytes": [1, 1], "seconds": [1, 1]}])}, "do not ascend"),
-        ({"curves": dict.fromkeys(NEEDED, [{**ROWS, "workers": "many"}])}, "invalid literal"),
+        ({"curves": dict.fromkeys(NEEDED, [{**ROWS, "workers": "many"}])}, "curve of 'many' workers"),
+        ({"curves": dict.fromkeys(NEEDED, [{**ROWS, "workers": float("inf")}])}, "curve of inf workers"),
+        ({"curves": dict.fromkeys(NEEDED, [{**ROWS, "workers": 10**6}])}, "curve of 1000000 workers"),
     ],
 )
 def test_a_profile_that_does_not_fit_is_ignored_with_a_warning(changes: dict[str, Any], reason: str) -> None:
@@ -182,12 +184,20 @@ def test_a_profile_that_does_not_fit_is_ignored_with_a_warning(changes: dict[str
         assert load(default_path()) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", '"' + "x" * (1 << 22) + '"'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", "[" * 100_000, '"' + "x" * (1 << 22) + '"'])
 def test_a_damaged_profile_is_ignored_with_a_warning(text: str) -> None:
     default_path().parent.mkdir()
     default_path().write_text(text)
     with pytest.warns(UserWarning, match="is ignored"):
         assert load(default_path()) is None
+
+
+def test_tune_says_first_that_it_cannot_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PARLINALG_PROFILE", str(tmp_path / "file" / "profile.json"))
+    monkeypatch.setattr(tuning, "_useful_workers", lambda: pytest.fail("it measures"))
+    with pytest.raises(OSError, match=r"cannot be written to .*PARLINALG_PROFILE name another file"):
+        parlinalg.tune(quick=True)
 
 
 def test_a_profile_of_another_user_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -204,6 +205,25 @@ def test_a_worker_that_dies_fails_one_task(schedule: str, end: str) -> None:
         pmap(work, range(8), workers=2, schedule=schedule)
     assert sorted(caught.value.failures) == [2]
     assert [x for x in caught.value.taskmap if isinstance(x, int)] == [0, 1, 3, 4, 5, 6, 7]
+
+
+def test_a_worker_that_is_stopped_fails_one_task() -> None:
+    with pytest.raises(TaskError, match="is stopped") as caught:
+        pmap(lambda i: i or os.kill(os.getpid(), signal.SIGSTOP), range(3), workers=2, schedule="dynamic")
+    assert list(caught.value.failures) == [0]
+
+
+def test_large_items_and_results() -> None:
+    item = bytes(100 << 20)
+    assert list(pmap(bytes, [item], workers=1)) == [item]
+
+
+def test_an_error_of_tasks_can_be_pickled() -> None:
+    with pytest.raises(TaskError) as caught:
+        pmap(lambda i: 1 / i, [1, 0], workers=1)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.index) == (str(caught.value), 1)
+    assert isinstance(again.failures[1], ZeroDivisionError)
 
 
 def test_an_engine_that_dies_fails_its_tasks() -> None:

@@ -255,11 +255,12 @@ class Backend(ABC):
         with self.place(A, workers) as resident:
             resident.matvec(x, out, exact=exact)
 
-    def submit(self, function: Callable[..., T], /, *args: Any) -> Future[T]:
-        """Call ``function(*args)`` after everything submitted before it; return the future of its result.
+    def submit(self, function: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
+        """Call ``function(*args, **options)`` after everything submitted before it; return the future of its result.
 
         One queue per backend keeps the order of collective calls equal on all ranks. A submitted call must not wait
-        for one that was submitted later.
+        for one that was submitted later. Functions of parlinalg compute on this backend only if `options` say so, or
+        the matrix is an operator's: what `set_backend` chose holds in the context of the caller.
         """
         from concurrent.futures import ThreadPoolExecutor  # loads logging: a fifth of our import time
 
@@ -267,7 +268,7 @@ class Backend(ABC):
             if self._queue is None or self._queue_owner != os.getpid():  # its thread does not outlive a fork
                 self._queue = ThreadPoolExecutor(1, f"parlinalg-{self.name}")
                 self._queue_owner = os.getpid()
-            return self._queue.submit(function, *args)
+            return self._queue.submit(function, *args, **options)
 
     def close(self) -> None:
         """End the workers. May be called again; the next call of the backend starts new ones."""

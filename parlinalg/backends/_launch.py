@@ -31,6 +31,7 @@ import_module(module).main(int(worker), int(link))
 THREADS_OF = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB")  # libraries that read <name>_NUM_THREADS when they load
 SECONDS_TO_END = 2.0  # granted to a worker before it is killed
 SIGNALS = {sig.value: sig.name for sig in signal.Signals}
+LOOK = 1000  # milliseconds after which it is asked whether a process is stopped
 LOOKS = 4  # at a process that is stopped, before it is lost
 LOG_TAIL = 2000  # characters of what a dead worker wrote that its error shows
 
@@ -127,21 +128,24 @@ class WorkerProcess:
             self.process.wait()
             self._close()
 
+    def lost(self, how: str) -> BackendError:
+        """The error that names it."""
+        who = f"process: worker {self.number} (pid {self.process.pid})"
+        return BackendError(f"{who} {how}; the next call starts new workers")
+
     def _death(self) -> BackendError:
         """What there is to say of a worker that has closed its end of the link."""
         try:
             code = self.process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:
-            return BackendError(f"process: worker {self.number} (pid {self.process.pid}) does not listen any longer")
+            return self.lost("does not listen any longer")
         how = f"was killed by {SIGNALS.get(-code, -code)}" if code < 0 else f"ended with exit code {code}"
         if code > 0 and not self.answered:
             how = f"could not start: it {how}"
         self._log.seek(0)
         said = self._log.read().decode(errors="replace").strip()[-LOG_TAIL:]
-        return BackendError(
-            f"process: worker {self.number} (pid {self.process.pid}) {how}; the next call starts new workers"
-            + (f". It wrote:\n{said}" if said else "")
-        )
+        error = self.lost(how)
+        return BackendError(f"{error}. It wrote:\n{said}") if said else error
 
 
 @contextmanager

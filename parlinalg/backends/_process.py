@@ -15,15 +15,13 @@ from typing import SupportsIndex
 from ..errors import BackendError
 from ..workers import MOST_THREADS, check_threads, resolve_workers
 from ._base import Array
-from ._launch import Stopped, WorkerProcess, end
+from ._launch import LOOK, Stopped, WorkerProcess, end
 from ._separate import Failure, SeparateMemory, Task
 from ._shared import KIND, Segment, Source
 from ._sharing import Pieces, SharingTeam
 from ._worker import Call
 
 __all__ = ["Process"]
-
-LOOK = 1000  # milliseconds after which it is asked whether workers are stopped
 
 dump_task = lru_cache(maxsize=64)(pickle.dumps)
 
@@ -136,11 +134,6 @@ class Worker(WorkerProcess):
             self._known.difference_update(stale)
             with suppress(BackendError):  # the next call will notice
                 self.send((stale, (), None))
-
-    def lost(self, how: str) -> BackendError:
-        """The error that names it."""
-        who = f"process: worker {self.number} (pid {self.process.pid})"
-        return BackendError(f"{who} {how}; the next call starts new workers")
 
     def answer(self) -> Failure | int | None:
         outcome = self.receive()

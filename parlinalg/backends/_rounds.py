@@ -109,6 +109,7 @@ class Rounds:
         with self._lock, suppress(TimeoutError):  # the error itself tells more
             self._reduce("", failure)
             self._gather("", failure, told=True)
+        _shared(error)
 
     def _require_usable(self) -> None:
         if self._process != os.getpid():

@@ -122,7 +122,7 @@ class ScatteredRows(Resident):
         self._each = blocks(workers, workers)
         self._rows = blocks(A.shape[-2], workers)
         self._pieces = team.scatter(to_front(A, -2), self._rows)
-        self._open = True
+        self._opened = [True]  # of which one thread takes the only element
 
     def matvec(self, x: Array, out: Array, *, exact: bool = False) -> None:
         self._gather(multiply_rows_exactly if exact else multiply_rows, x, to_front(out, -1), self._rows)
@@ -144,9 +144,11 @@ class ScatteredRows(Resident):
             self._gather(multiply_matrix, X, out, self._rows)
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
-            self._team.free(self._pieces)
+        try:
+            self._opened.pop()
+        except IndexError:  # closed before
+            return
+        self._team.free(self._pieces)
 
     def _gather(self, task: Task, x: Array, out: Array, ranges: Sequence[range]) -> None:
         report(self._team.allgather(self._products[task], self._pieces, (x,), out, ranges))

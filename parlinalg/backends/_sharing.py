@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import BackendError
+from ..errors import BackendError, ClosedError
 from ._base import Array
 from ._separate import Failure, Task, Team, raise_first
 from ._shared import ALIGNMENT, Layout, Segment, Segments, Source, compact, parts_of_file
@@ -85,8 +85,11 @@ class SharingTeam(Team[Pieces]):
     def allgather(self, task: Task, pieces: Pieces, args: Sequence[Array], out: Array, ranges: Sequence[range]) -> int:
         self.require_own()
         with self._lock:
+            placed = list(pieces)
+            if not placed:  # another thread freed them: their memory may hold another matrix now
+                raise ClosedError("the operator is closed")
             try:
-                outcomes = self._gather(task, pieces, args, out, ranges)
+                outcomes = self._gather(task, placed, args, out, ranges)
             except BaseException:  # also Ctrl-C: nobody waits for the workers any longer, so they must not go on
                 self.give_up()
                 self.renew()
@@ -98,7 +101,9 @@ class SharingTeam(Team[Pieces]):
     def free(self, pieces: Pieces) -> None:
         # A piece may be freed by the garbage collector in the middle of anything, so this must not wait for the lock.
         self.require_own()
-        self._garbage.extend({piece.source.region.key: piece.source for piece in pieces}.values())
+        sources = {piece.source.region.key: piece.source for piece in pieces}
+        pieces.clear()
+        self._garbage.extend(sources.values())
         self._sweep()
 
     def renew(self) -> None:

@@ -110,11 +110,12 @@ def receive(link: socket.socket) -> tuple[Any, list[int]]:
     return (marshal.loads(_exactly(link, length)) if length else None), files
 
 
-def _exactly(link: socket.socket, nbytes: int) -> bytes:
-    data = link.recv(nbytes)
-    while len(data) < nbytes:
-        more = link.recv(nbytes - len(data))
-        if not more:
+def _exactly(link: socket.socket, nbytes: int) -> bytearray:
+    data = bytearray(nbytes)
+    left = memoryview(data)
+    while left:
+        received = link.recv_into(left)
+        if not received:
             raise EOFError
-        data += more
+        left = left[received:]
     return data

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ..backends._launch import WorkerProcess, end
+from ..backends._launch import LOOK, Stopped, WorkerProcess, end
 from ..backends._worker import end_with_parent, receive, send
 from ..errors import BackendError
 from ._base import Chunk, Event, Executor, Record
@@ -55,7 +55,15 @@ class Processes(Executor):
         busy = {self._workers[number].link.fileno(): number for number in range(self.size) if self._left[number]}
         for link in busy:
             poll.register(link, select.POLLIN)
-        return [self._event(busy[link]) for link, _ in poll.poll()]
+        stopped = {number: Stopped() for number in busy.values()}
+        while True:
+            ready = poll.poll(LOOK)
+            if ready:
+                return [self._event(busy[link]) for link, _ in ready]
+            for number, looks in stopped.items():
+                if looks.look(self._workers[number].process.pid):
+                    self._left[number] = 0
+                    return [Event(number, [], False, str(self._workers[number].lost("is stopped")))]
 
     def _event(self, number: int) -> Event:
         try:
@@ -67,6 +75,7 @@ class Processes(Executor):
         return Event(number, [Record(*fields)], not self._left[number])
 
     def replace(self, worker: int) -> bool:
+        self._workers[worker].process.kill()  # it may be stopped
         end([self._workers[worker]])
         self._workers[worker] = self._new(worker)
         with suppress(BackendError):
